@@ -1,0 +1,3 @@
+#pragma once
+#include <cstdint>
+namespace penlight { enum class Isa : uint8_t { scalar }; }
