@@ -287,6 +287,12 @@ PENLIGHT_API penlight_status penlight_method_execute(penlight_method* method,
 PENLIGHT_API penlight_status penlight_method_output(const penlight_method* method, size_t index,
                                                     const penlight_value** value,
                                                     penlight_error* error);
+/* Mutable state (caches, counters): tensors kept between calls. May be read and written between
+ * executes, for instance to save a conversation. */
+PENLIGHT_API size_t penlight_method_state_count(const penlight_method* method);
+PENLIGHT_API penlight_status penlight_method_state(penlight_method* method, size_t index,
+                                                   penlight_tensor** tensor,
+                                                   penlight_error* error);
 
 #ifdef __cplusplus
 }
