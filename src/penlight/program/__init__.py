@@ -1,0 +1,1 @@
+"""The program file: its schema, a streaming writer, a checking reader. See format.md."""
