@@ -122,7 +122,9 @@ enum class Isa : uint8_t;  // kernels/simd/target.h
 
 // What a kernel sees of the runtime while it runs; one per method, opaque in the C header.
 struct penlight_context {
+    penlight_runtime* runtime;
     penlight::ThreadPool* pool;
+    uint32_t thread_count;      // fixed while the method runs, and what scratch was sized for
     std::byte* scratch_begin;   // aligned to 64
     size_t scratch_size;        // what the method's hungriest kernel asked for
     const char* where;          // the operator's name, for error messages
@@ -132,7 +134,7 @@ struct penlight_context {
     // Record "[where] message" and return execution_failed.
     [[gnu::format(printf, 2, 3)]] penlight::Status fail(const char* format, ...);
     std::byte* scratch() const { return scratch_begin; }
-    uint32_t threads() const;
+    uint32_t threads() const { return thread_count; }
     // body(begin, end) over [0, count) in runs of at least grain, on the pool.
     template <class F> void parallel_for(int64_t count, int64_t grain, const F& body) {
         auto thunk = [](void* f, int64_t begin, int64_t end) {
@@ -146,8 +148,8 @@ namespace penlight {
 
 using Context = ::penlight_context;
 
-// Give `out` its shape; an error if it exceeds the bound, or differs and the shape is static.
-// Strides follow from the tensor's own dim_order, or from contiguous order if the rank changed.
+// Give `out` its shape; an error if it exceeds the bound (in bytes, out.capacity), if the rank
+// differs, or if any size differs and the shape is static. Strides follow from its dim_order.
 Status resize(Context& ctx, Tensor& out, int32_t rank, const int64_t* sizes);
 inline Status resize_like(Context& ctx, Tensor& out, const Tensor& like) {
     return resize(ctx, out, like.rank, like.sizes);
