@@ -89,11 +89,11 @@ def cpp_text() -> str:
             continue
         lines += ["", f"struct {table.__name__} {{"]
         for field in fields_of(table):
-            offset, kind = field.vtable_offset, _fbs_type(field)
+            offset, stored = field.vtable_offset, _fbs_type(field)
             if field.kind is Kind.UNION:
-                lines += [_constant(f"{field.name}_type", offset, f"ubyte: {kind}")]
+                lines += [_constant(f"{field.name}_type", offset, f"ubyte: {stored}")]
                 offset += 2
-            lines += [_constant(field.name, offset, kind)]
+            lines += [_constant(field.name, offset, stored)]
         lines += ["};"]
     return "\n".join([*lines, "", "}  // namespace penlight::schema", ""])
 
