@@ -90,7 +90,7 @@ static constexpr PointwiseOp glu_op =
 // self [.., 2n, ..] along dim -> out [.., n, ..]: the first half times the sigmoid of the second
 static Status glu_out(Context& ctx, const Tensor& self, int64_t dim, Tensor& out) {
     int32_t d;
-    PENLIGHT_TRY(check_dim(ctx, dim, self.rank, &d));
+    PENLIGHT_TRY(wrap_dim(ctx, dim, self.rank, &d));
     if (self.rank == 0 || self.sizes[d] % 2 != 0) {
         return ctx.fail("expected an even size at dimension %d but got %s", d,
                         ShapeText(self).text);

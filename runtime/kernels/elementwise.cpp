@@ -1,7 +1,6 @@
 #include "elementwise.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 
 namespace penlight::kernels {
@@ -35,28 +34,6 @@ struct Loop {
 };
 
 }  // namespace
-
-ShapeText::ShapeText(int32_t rank, const int64_t* sizes) {
-    size_t at = 0;
-    text[at++] = '[';
-    for (int32_t d = 0; d < rank && at + 24 < sizeof(text); d++) {
-        at += static_cast<size_t>(std::snprintf(text + at, 24, d ? ", %lld" : "%lld",
-                                                static_cast<long long>(sizes[d])));
-    }
-    text[at++] = ']';
-    text[at] = 0;
-}
-
-Status check_dim(Context& ctx, int64_t dim, int32_t rank, int32_t* wrapped) {
-    const int64_t bound = rank == 0 ? 1 : rank;
-    if (dim < -bound || dim >= bound) {
-        return ctx.fail("expected a dim from %lld to %lld but got %lld",
-                        static_cast<long long>(-bound), static_cast<long long>(bound - 1),
-                        static_cast<long long>(dim));
-    }
-    *wrapped = static_cast<int32_t>(dim < 0 ? dim + bound : dim);
-    return Status::ok;
-}
 
 int32_t result_type(std::initializer_list<Input> inputs) {
     // Tensors with dimensions outrank 0-d tensors, which outrank numbers, within one category.
@@ -433,6 +410,7 @@ Status cast_into(Context& ctx, const Tensor& self, Tensor& out) {
         return ctx.fail("expected a source that broadcasts to %s but got %s", ShapeText(out).text,
                         ShapeText(self).text);
     }
+    if (self.data == out.data && self.dtype == out.dtype) return Status::ok;
     if (self.dtype != out.dtype) {
         return assign(ctx, self, cast_type(self.dtype, out.dtype), out);
     }
@@ -440,57 +418,14 @@ Status cast_into(Context& ctx, const Tensor& self, Tensor& out) {
     for (int32_t d = 0; d < self.rank; d++) {
         if (self.sizes[d] != 1) strides[out.rank - self.rank + d] = self.strides[d];
     }
-    copy_strided(ctx, item_size(out.dtype), out.rank, out.sizes, {self.data, strides},
-                 {out.data, out.strides});
+    copy_strided(ctx, item_size(out.dtype), out.rank, out.sizes, out.ptr<std::byte>(), out.strides,
+                 self.ptr<std::byte>(), strides);
     return Status::ok;
 }
 
 Status fill_with(Context& ctx, const Scalar& value, Tensor& out) {
     const int32_t dtype = value.kind == PENLIGHT_REAL ? PENLIGHT_DOUBLE : PENLIGHT_INT64;
     return assign(ctx, value, cast_type(dtype, out.dtype), out);
-}
-
-template <class T> static void copy_items(const Loop& loop, int64_t begin, int64_t end) {
-    const int32_t inner = loop.rank - 1;
-    const int64_t in_stride = loop.lanes[0].strides[inner];
-    const int64_t out_stride = loop.lanes[1].strides[inner];
-    Cursor cursor(loop, begin);
-    while (begin < end) {
-        const int64_t count = cursor.row(end - begin);
-        const T* from = reinterpret_cast<const T*>(cursor.pointer(0));
-        T* to = reinterpret_cast<T*>(cursor.pointer(1));
-        if (in_stride == 1 && out_stride == 1) {
-            std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
-        } else {
-            for (int64_t i = 0; i < count; i++) to[i * out_stride] = from[i * in_stride];
-        }
-        cursor.advance(count);
-        begin += count;
-    }
-}
-
-void copy_strided(Context& ctx, size_t item_size, int32_t rank, const int64_t* sizes,
-                  const StridedView& from, const StridedView& to) {
-    Loop loop{};
-    loop.inputs = 1;
-    loop.rank = rank;
-    int64_t count = 1;
-    for (int32_t d = 0; d < rank; d++) {
-        count *= loop.sizes[d] = sizes[d];
-        loop.lanes[0].strides[d] = from.strides[d];
-        loop.lanes[1].strides[d] = to.strides[d];
-    }
-    if (count == 0) return;
-    loop.lanes[0].data = static_cast<std::byte*>(from.data);
-    loop.lanes[1].data = static_cast<std::byte*>(to.data);
-    loop.lanes[0].item = loop.lanes[1].item = item_size;
-    simplify(loop);
-    auto* copy = item_size == 1   ? &copy_items<uint8_t>
-                 : item_size == 2 ? &copy_items<uint16_t>
-                 : item_size == 4 ? &copy_items<uint32_t>
-                                  : &copy_items<uint64_t>;
-    ctx.parallel_for(count, 32768,
-                     [&](int64_t begin, int64_t end) { copy(loop, begin, end); });
 }
 
 }  // namespace penlight::kernels

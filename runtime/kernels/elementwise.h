@@ -17,6 +17,7 @@
 #include <initializer_list>
 
 #include "dtype.h"
+#include "movement.h"  // also gives kernels ShapeText, wrap_dim and expect_dtype
 
 namespace penlight::kernels {
 
@@ -73,27 +74,6 @@ Status pointwise(Context& ctx, const PointwiseOp& op, std::initializer_list<Inpu
 Status cast_into(Context& ctx, const Tensor& self, Tensor& out);
 // out[i] = value, over the shape that out already has.
 Status fill_with(Context& ctx, const Scalar& value, Tensor& out);
-
-// Strided memory, for kernels which make views of their own: element [i0, i1, ...] lies at
-// data + item_size * sum(i * stride).
-struct StridedView {
-    void* data;
-    const int64_t* strides;  // [rank], in elements; 0 repeats
-};
-// to[i] = from[i], bit for bit, over `sizes`; the two must not overlap. Null data is allowed
-// where there are no elements.
-void copy_strided(Context& ctx, size_t item_size, int32_t rank, const int64_t* sizes,
-                  const StridedView& from, const StridedView& to);
-
-// "[2, 3]" for messages.
-struct ShapeText {
-    char text[128];
-    ShapeText(int32_t rank, const int64_t* sizes);
-    explicit ShapeText(const Tensor& t) : ShapeText(t.rank, t.sizes) {}
-};
-
-// Wraps a negative dim; fails unless -rank <= dim < rank (a 0-d tensor counts as 1-d).
-Status check_dim(Context& ctx, int64_t dim, int32_t rank, int32_t* wrapped);
 
 // ---- from an expression to blocks ----
 
