@@ -1,0 +1,5 @@
+"""``python -m penlight`` is the command line."""
+
+from penlight.cli import main
+
+main()
