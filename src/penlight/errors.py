@@ -48,7 +48,7 @@ class CheckpointError(PenlightError):
     """A checkpoint is missing, truncated, inconsistent or of an unknown format."""
 
 
-class RuntimeFailure(PenlightError):
+class RuntimeFailure(PenlightError):  # noqa: N818 - RuntimeError is taken
     """A program could not be loaded or run, or was called with arguments that do not fit."""
 
 

@@ -1,4 +1,4 @@
-"""Reading a program file without trusting it.
+"""Reading a program file without trusting it::
 
     with read_program("model.pte") as file:
         for plan in file.program.execution_plan: ...

@@ -88,9 +88,7 @@ class ScalarType(enum.IntEnum):
 
 _ITEM_SIZES: dict[ScalarType, int] = {
     **dict.fromkeys(ScalarType, 1),
-    **dict.fromkeys(
-        (ScalarType.SHORT, ScalarType.HALF, ScalarType.BFLOAT16, ScalarType.BITS16), 2
-    ),
+    **dict.fromkeys((ScalarType.SHORT, ScalarType.HALF, ScalarType.BFLOAT16, ScalarType.BITS16), 2),
     ScalarType.UINT16: 2,
     **dict.fromkeys((ScalarType.INT, ScalarType.FLOAT, ScalarType.QINT32, ScalarType.UINT32), 4),
     **dict.fromkeys((ScalarType.LONG, ScalarType.DOUBLE, ScalarType.UINT64), 8),

@@ -224,9 +224,7 @@ class _PlanVerifier:
             if delegate.processed.index >= count:
                 _fail(where, f"a data index below {count}", delegate.processed.index)
 
-    def _check_instruction(
-        self, where: str, step: schema.InstructionArguments, count: int
-    ) -> None:
+    def _check_instruction(self, where: str, step: schema.InstructionArguments, count: int) -> None:
         match step:
             case schema.KernelCall():
                 self._check_below(where, "operator", step.op_index, len(self._plan.operators))

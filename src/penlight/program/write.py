@@ -1,4 +1,4 @@
-"""Writing a program file: data is added as sources, and made only while it is written.
+"""Writing a program file: data is added as sources, and made only while it is written::
 
     builder = ProgramBuilder()
     index = builder.add_constant(Blob(weights))             # 1, 2, ...: Tensor.data_buffer_idx
