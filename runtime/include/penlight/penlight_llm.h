@@ -15,8 +15,9 @@
  * (get_max_seq_len, get_max_context_len, get_vocab_size, get_bos_id, get_eos_ids, use_kv_cache).
  * Text comes from the named data "penlight.vocabulary" (see format.md); without it, tokens only.
  *
- * Ownership. The handle keeps the program and runtime alive. Everything in a request is borrowed
- * for the duration of the call. Threads: one call at a time per handle, except penlight_llm_cancel,
+ * Ownership. The runtime outlives the handle. Everything in a request is borrowed
+ * for the duration of the call. A program given to penlight_llm_from_program stays the caller's to
+ * close, after the handle. Threads: one call at a time per handle, except penlight_llm_cancel,
  * which may come from any thread, a signal handler included.
  *
  * The cache. The handle remembers which tokens the cache holds; a request whose tokens begin with
@@ -73,7 +74,7 @@ typedef enum penlight_llm_stop {
     PENLIGHT_LLM_STOP_CALLBACK = 6    /* on_token returned false */
 } penlight_llm_stop;
 
-/* One generated token. `text` is what can be shown so far: whole UTF-8 characters only, held back
+/* One generated token, a stop id included. `text` is what can be shown so far: whole UTF-8 characters only, held back
  * while it might be the beginning of a stop string; it may be empty. Return false to stop. */
 typedef bool (*penlight_llm_on_token)(void* user, int32_t token, float log_probability,
                                       const char* text, size_t text_size);
@@ -90,6 +91,7 @@ typedef struct penlight_llm_request {
     bool ignore_eos;                /* do not stop at the model's own stop ids */
     const char* const* stop_strings;
     size_t stop_string_count;
+    bool log_probabilities;             /* give them to on_token; NaN otherwise */
     penlight_llm_on_token on_token;     /* may be NULL */
     penlight_llm_on_prefill on_prefill; /* may be NULL */
     void* user;
@@ -109,7 +111,7 @@ typedef struct penlight_llm_result {
 PENLIGHT_API penlight_status penlight_llm_open(penlight_runtime* runtime, const char* path,
                                                const penlight_llm_options* options,
                                                penlight_llm** llm, penlight_error* error);
-/* The same over a program that is open already; it is kept alive as long as the handle. */
+/* The same over a program that is open already, and stays open as long as the handle. */
 PENLIGHT_API penlight_status penlight_llm_from_program(penlight_program* program,
                                                        const penlight_llm_options* options,
                                                        penlight_llm** llm, penlight_error* error);
