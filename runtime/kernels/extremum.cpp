@@ -1,0 +1,80 @@
+// amax, amin, max, min, argmax and argmin. The first NaN wins, else the first of the extremes.
+#include "reduction.h"
+
+namespace penlight::kernels {
+
+template <class C, bool greatest> struct Extremum {
+    using Element = C;
+    C best = 0;
+    int64_t at = -1;
+
+    static bool beats(C a, C b) {
+        if constexpr (greatest) {
+            return b < a;
+        } else {
+            return a < b;
+        }
+    }
+    void fold(C x, int64_t i) {
+        if (at < 0 || beats(x, best) || (x != x && best == best)) {
+            best = x;
+            at = i;
+        }
+    }
+    C value(int64_t, const Scalar&) const { return best; }
+    int64_t index() const { return at; }
+};
+template <class C> using Greatest = Extremum<C, true>;
+template <class C> using Least = Extremum<C, false>;
+
+template <bool greatest>
+static Status extremum(Context& ctx, const Tensor& self, uint32_t dims, bool keepdim,
+                       Tensor* values, Tensor* indices) {
+    if (self.dtype == PENLIGHT_UINT64) {
+        return ctx.fail("expected any dtype but uint64; cast to int64 first");
+    }
+    if (values != nullptr) PENLIGHT_TRY(expect_dtype(ctx, "out", *values, self.dtype));
+    if (indices != nullptr) PENLIGHT_TRY(expect_dtype(ctx, "indices", *indices, PENLIGHT_INT64));
+    const Compute c = compute_type(self.dtype);
+    const Reducer reducer = greatest ? reducer_for<Greatest>(c) : reducer_for<Least>(c);
+    ReductionArguments arguments{self, dims, keepdim, c, values, indices};
+    arguments.needs_elements = true;
+    return reduce(ctx, reducer, arguments);
+}
+
+#define PENLIGHT_EXTREMUM_KERNELS(NAME, GREATEST)                                                 \
+    static Status a##NAME##_out(Context& ctx, const Tensor& self, IntList dim, bool keepdim,      \
+                                Tensor& out) {                                                    \
+        uint32_t dims;                                                                            \
+        PENLIGHT_TRY(reduced_dims(ctx, self, dim, &dims));                                        \
+        return extremum<GREATEST>(ctx, self, dims, keepdim, &out, nullptr);                       \
+    }                                                                                             \
+    static Status NAME##_unary_out(Context& ctx, const Tensor& self, Tensor& out) {               \
+        return extremum<GREATEST>(ctx, self, all_dims(self), false, &out, nullptr);               \
+    }                                                                                             \
+    static Status NAME##_dim_##NAME(Context& ctx, const Tensor& self, int64_t dim, bool keepdim,  \
+                                    Tensor& values, Tensor& indices) {                            \
+        uint32_t dims;                                                                            \
+        PENLIGHT_TRY(reduced_dim(ctx, self, dim, &dims));                                         \
+        return extremum<GREATEST>(ctx, self, dims, keepdim, &values, &indices);                   \
+    }                                                                                             \
+    static Status arg##NAME##_out(Context& ctx, const Tensor& self, std::optional<int64_t> dim,   \
+                                  bool keepdim, Tensor& out) {                                    \
+        uint32_t dims;                                                                            \
+        PENLIGHT_TRY(reduced_dim(ctx, self, dim, &dims));                                         \
+        return extremum<GREATEST>(ctx, self, dims, keepdim, nullptr, &out);                       \
+    }
+
+PENLIGHT_EXTREMUM_KERNELS(max, true)
+PENLIGHT_EXTREMUM_KERNELS(min, false)
+
+}  // namespace penlight::kernels
+
+PENLIGHT_DEFINE_KERNEL(amax_out)
+PENLIGHT_DEFINE_KERNEL(max_unary_out)
+PENLIGHT_DEFINE_KERNEL(max_dim_max)
+PENLIGHT_DEFINE_KERNEL(argmax_out)
+PENLIGHT_DEFINE_KERNEL(amin_out)
+PENLIGHT_DEFINE_KERNEL(min_unary_out)
+PENLIGHT_DEFINE_KERNEL(min_dim_min)
+PENLIGHT_DEFINE_KERNEL(argmin_out)
