@@ -55,8 +55,8 @@ def _fail(where: str, expected: str, got: object, hint: str = "the file is damag
 def _check_unique(where: str, what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
-        if not name:
-            _fail(where, f"every {what} to have a name", name)
+        if not name or "\0" in name:
+            _fail(where, f"every {what} to have a name without zero bytes", name)
         if name in seen:
             _fail(where, f"each {what} once", name)
         seen.add(name)
@@ -184,6 +184,9 @@ class _PlanVerifier:
         assert place is not None
         if not 1 <= place.memory_id < len(sizes):
             _fail(where, f"a memory_id from 1 to {len(sizes) - 1}", place.memory_id)
+        if place.memory_offset % tensor.scalar_type.item_size:
+            width = tensor.scalar_type.item_size
+            _fail(where, f"an offset that is a multiple of {width}", place.memory_offset)
         size = sizes[place.memory_id]
         if place.memory_offset + nbytes > size:
             end = place.memory_offset + nbytes
