@@ -19,7 +19,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "simd/half.h"
+#include "dtype.h"
 #include "simd/target.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -27,6 +27,13 @@
 #include <arm_neon.h>
 #elif defined(__wasm__)
 #include <wasm_simd128.h>
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12's own intrinsics hold deliberately undefined values, and it warns of them.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
 // PENLIGHT_TARGET_* select the section of vec.h.
@@ -84,8 +91,9 @@ namespace {
 
 #define PENLIGHT_TARGET_AVX512
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target(                                     \
-    "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,evex512"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"))), \
+    apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
@@ -168,5 +176,8 @@ namespace {
 #undef PENLIGHT_TARGET_WASM
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #undef PENLIGHT_TARGET_SOURCE
 #undef PENLIGHT_TARGET_FLOAT_ONLY

@@ -7,12 +7,9 @@
 // instruction set of the architecture by for_each_target.h; select() then picks a copy by ctx.isa.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include "kernel.h"
 
 namespace penlight {
-
-enum class Status : int;
 
 // Ordered within an architecture from the least to the most capable.
 enum class Isa : uint8_t {

@@ -1,0 +1,53 @@
+// One small vector vocabulary over every instruction set (no include guard: see for_each_target.h).
+//
+//   V acc = vzero();                                       y = sum_i a[i] * b[i]
+//   int64_t i = 0;
+//   for (; i + lanes <= n; i += lanes) acc = vfma(vload(a + i), vload(b + i), acc);
+//   if (i < n) acc = vfma(vload_n(a + i, n - i), vload_n(b + i, n - i), acc);
+//   float y = vsum(acc);
+//
+// V   `lanes` floats. vload_n reads the first n < lanes elements, the rest is zero; vstore_n writes
+//     them alone. vfma(a, b, c) = a * b + c. vround: to nearest, ties to even. vpow2: 2^v for
+//     integral v in [-126, 127]. *_half: IEEE binary16, rounded to nearest even.
+// I   `lanes` int32.
+// W   `lanes` rows of four weight bytes, as the packed layout of quantised weights holds them.
+// X   four int8 activations, repeated for each row.
+// dot_u4(acc, w, x): acc[r] += sum_j w[r][j] * x[j] for w in 0..15.
+// dot_u8(acc, w, x): the same for any byte w, exactly; where dot_u8_centred it adds
+//     sum_j (w[r][j] - 128) * x[j] instead, whichever the instruction set does best. x >= -127.
+#ifndef PENLIGHT_INLINE
+#define PENLIGHT_INLINE [[gnu::always_inline, maybe_unused]] inline
+#endif
+#if defined(PENLIGHT_TARGET_AVX512)
+#include "simd/vec_avx512.h"
+#elif defined(PENLIGHT_TARGET_AVX2)
+#include "simd/vec_avx2.h"
+#elif defined(PENLIGHT_TARGET_NEON)
+#include "simd/vec_neon.h"
+#elif defined(PENLIGHT_TARGET_WASM)
+#include "simd/vec_wasm.h"
+#else
+#include "simd/vec_scalar.h"
+#endif
+
+// e^x to 2 units in the last place: x = n ln 2 + r with |r| <= ln 2 / 2, then the Taylor series of
+// e^r to degree 7. Below -87.3 the result is that of -87.3 (1e-38); above 88 it is that of 88.
+PENLIGHT_INLINE V vexp(V x) {
+    x = vmax(vmin(x, vset(88.0f)), vset(-87.3f));
+    V n = vround(vmul(x, vset(1.44269504f)));
+    V r = vfma(n, vset(-0.693359375f), x);  // ln 2 in two parts, the first exact in 9 bits
+    r = vfma(n, vset(2.12194440e-4f), r);
+    V p = vset(1.0f / 5040);
+    p = vfma(p, r, vset(1.0f / 720));
+    p = vfma(p, r, vset(1.0f / 120));
+    p = vfma(p, r, vset(1.0f / 24));
+    p = vfma(p, r, vset(1.0f / 6));
+    p = vfma(p, r, vset(0.5f));
+    p = vfma(p, r, vset(1.0f));
+    p = vfma(p, r, vset(1.0f));
+    return vmul(p, vpow2(n));
+}
+// 1 / (1 + e^-x)
+PENLIGHT_INLINE V vsigmoid(V x) {
+    return vdiv(vset(1.0f), vadd(vset(1.0f), vexp(vsub(vzero(), x))));
+}

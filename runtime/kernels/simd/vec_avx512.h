@@ -1,0 +1,58 @@
+// vec.h for AVX-512 with VNNI.
+[[maybe_unused]] constexpr int lanes = 16;
+[[maybe_unused]] constexpr bool dot_u8_centred = false;
+using V = __m512;
+using I = __m512i;
+using W = __m512i;
+using X = __m512i;
+PENLIGHT_INLINE __mmask16 first(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+PENLIGHT_INLINE V vzero() { return _mm512_setzero_ps(); }
+PENLIGHT_INLINE V vset(float x) { return _mm512_set1_ps(x); }
+PENLIGHT_INLINE V vload(const float* p) { return _mm512_loadu_ps(p); }
+PENLIGHT_INLINE void vstore(float* p, V v) { _mm512_storeu_ps(p, v); }
+PENLIGHT_INLINE V vload_n(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
+PENLIGHT_INLINE void vstore_n(float* p, V v, int64_t n) { _mm512_mask_storeu_ps(p, first(n), v); }
+PENLIGHT_INLINE V vadd(V a, V b) { return _mm512_add_ps(a, b); }
+PENLIGHT_INLINE V vsub(V a, V b) { return _mm512_sub_ps(a, b); }
+PENLIGHT_INLINE V vmul(V a, V b) { return _mm512_mul_ps(a, b); }
+PENLIGHT_INLINE V vdiv(V a, V b) { return _mm512_div_ps(a, b); }
+PENLIGHT_INLINE V vfma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+PENLIGHT_INLINE V vmax(V a, V b) { return _mm512_max_ps(a, b); }
+PENLIGHT_INLINE V vmin(V a, V b) { return _mm512_min_ps(a, b); }
+PENLIGHT_INLINE V vabs(V a) { return _mm512_abs_ps(a); }
+PENLIGHT_INLINE V vround(V a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+PENLIGHT_INLINE float vsum(V a) { return _mm512_reduce_add_ps(a); }
+PENLIGHT_INLINE float vmax_of(V a) { return _mm512_reduce_max_ps(a); }
+PENLIGHT_INLINE V vpow2(V n) {
+    __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));
+}
+PENLIGHT_INLINE V vload_half(const uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
+    __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+}
+
+PENLIGHT_INLINE I iset(int32_t x) { return _mm512_set1_epi32(x); }
+PENLIGHT_INLINE V ifloat(I a) { return _mm512_cvtepi32_ps(a); }
+PENLIGHT_INLINE W wload(const uint8_t* p) { return _mm512_loadu_si512(p); }
+PENLIGHT_INLINE W low_nibbles(W w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
+PENLIGHT_INLINE W high_nibbles(W w) { return low_nibbles(_mm512_srli_epi32(w, 4)); }
+PENLIGHT_INLINE X xload(const int8_t* p) {
+    int32_t four;
+    memcpy(&four, p, 4);
+    return _mm512_set1_epi32(four);
+}
+PENLIGHT_INLINE I dot_u8(I acc, W w, X x) { return _mm512_dpbusd_epi32(acc, w, x); }
+PENLIGHT_INLINE I dot_u4(I acc, W w, X x) { return _mm512_dpbusd_epi32(acc, w, x); }

@@ -1,0 +1,74 @@
+// vec.h for Arm Advanced SIMD; SDOT where PENLIGHT_TARGET_DOTPROD is defined.
+[[maybe_unused]] constexpr int lanes = 4;
+[[maybe_unused]] constexpr bool dot_u8_centred = true;
+using V = float32x4_t;
+using I = int32x4_t;
+using W = uint8x16_t;
+using X = int8x16_t;
+PENLIGHT_INLINE V vzero() { return vdupq_n_f32(0); }
+PENLIGHT_INLINE V vset(float x) { return vdupq_n_f32(x); }
+PENLIGHT_INLINE V vload(const float* p) { return vld1q_f32(p); }
+PENLIGHT_INLINE void vstore(float* p, V v) { vst1q_f32(p, v); }
+PENLIGHT_INLINE V vload_n(const float* p, int64_t n) {
+    float t[4] = {};
+    for (int64_t i = 0; i < n; i++) t[i] = p[i];
+    return vld1q_f32(t);
+}
+PENLIGHT_INLINE void vstore_n(float* p, V v, int64_t n) {
+    float t[4];
+    vst1q_f32(t, v);
+    for (int64_t i = 0; i < n; i++) p[i] = t[i];
+}
+PENLIGHT_INLINE V vadd(V a, V b) { return vaddq_f32(a, b); }
+PENLIGHT_INLINE V vsub(V a, V b) { return vsubq_f32(a, b); }
+PENLIGHT_INLINE V vmul(V a, V b) { return vmulq_f32(a, b); }
+PENLIGHT_INLINE V vdiv(V a, V b) { return vdivq_f32(a, b); }
+PENLIGHT_INLINE V vfma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
+PENLIGHT_INLINE V vmax(V a, V b) { return vmaxq_f32(a, b); }
+PENLIGHT_INLINE V vmin(V a, V b) { return vminq_f32(a, b); }
+PENLIGHT_INLINE V vabs(V a) { return vabsq_f32(a); }
+PENLIGHT_INLINE V vround(V a) { return vrndnq_f32(a); }
+PENLIGHT_INLINE float vsum(V a) { return vaddvq_f32(a); }
+PENLIGHT_INLINE float vmax_of(V a) { return vmaxvq_f32(a); }
+PENLIGHT_INLINE V vpow2(V n) {
+    int32x4_t e = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+    return vreinterpretq_f32_s32(vshlq_n_s32(e, 23));
+}
+PENLIGHT_INLINE V vload_half(const uint16_t* p) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+}
+PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
+    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)));
+}
+PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+}
+PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
+    int16x4_t h = vmovn_s32(vcvtq_s32_f32(v));
+    int8x8_t b = vmovn_s16(vcombine_s16(h, h));
+    memcpy(p, &b, 4);
+}
+
+PENLIGHT_INLINE I iset(int32_t x) { return vdupq_n_s32(x); }
+PENLIGHT_INLINE V ifloat(I a) { return vcvtq_f32_s32(a); }
+PENLIGHT_INLINE W wload(const uint8_t* p) { return vld1q_u8(p); }
+PENLIGHT_INLINE W low_nibbles(W w) { return vandq_u8(w, vdupq_n_u8(15)); }
+PENLIGHT_INLINE W high_nibbles(W w) { return vshrq_n_u8(w, 4); }
+PENLIGHT_INLINE X xload(const int8_t* p) {
+    int32_t four;
+    memcpy(&four, p, 4);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+#if defined(PENLIGHT_TARGET_DOTPROD)
+PENLIGHT_INLINE I dot_s8(I acc, int8x16_t w, X x) { return vdotq_s32(acc, w, x); }
+#else
+PENLIGHT_INLINE I dot_s8(I acc, int8x16_t w, X x) {
+    int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));    // rows 0 0 1 1
+    int32x4_t high = vpaddlq_s16(vmull_s8(vget_high_s8(w), vget_high_s8(x)));  // rows 2 2 3 3
+    return vaddq_s32(acc, vpaddq_s32(low, high));
+}
+#endif
+PENLIGHT_INLINE I dot_u4(I acc, W w, X x) { return dot_s8(acc, vreinterpretq_s8_u8(w), x); }
+PENLIGHT_INLINE I dot_u8(I acc, W w, X x) {
+    return dot_s8(acc, vreinterpretq_s8_u8(veorq_u8(w, vdupq_n_u8(128))), x);
+}

@@ -1,0 +1,54 @@
+// vec.h in plain C++: the reference.
+[[maybe_unused]] constexpr int lanes = 1;
+[[maybe_unused]] constexpr bool dot_u8_centred = false;
+using V = float;
+using I = int32_t;
+struct W {
+    uint8_t byte[4];
+};
+struct X {
+    int8_t byte[4];
+};
+PENLIGHT_INLINE V vzero() { return 0; }
+PENLIGHT_INLINE V vset(float x) { return x; }
+PENLIGHT_INLINE V vload(const float* p) { return *p; }
+PENLIGHT_INLINE void vstore(float* p, V v) { *p = v; }
+PENLIGHT_INLINE V vload_n(const float*, int64_t) { return 0; }
+PENLIGHT_INLINE void vstore_n(float*, V, int64_t) {}
+PENLIGHT_INLINE V vadd(V a, V b) { return a + b; }
+PENLIGHT_INLINE V vsub(V a, V b) { return a - b; }
+PENLIGHT_INLINE V vmul(V a, V b) { return a * b; }
+PENLIGHT_INLINE V vdiv(V a, V b) { return a / b; }
+PENLIGHT_INLINE V vfma(V a, V b, V c) { return a * b + c; }
+PENLIGHT_INLINE V vmax(V a, V b) { return a > b ? a : b; }
+PENLIGHT_INLINE V vmin(V a, V b) { return a < b ? a : b; }
+PENLIGHT_INLINE V vabs(V a) { return std::fabs(a); }
+PENLIGHT_INLINE V vround(V a) { return std::nearbyint(a); }
+PENLIGHT_INLINE float vsum(V a) { return a; }
+PENLIGHT_INLINE float vmax_of(V a) { return a; }
+PENLIGHT_INLINE V vpow2(V n) { return std::ldexp(1.0f, static_cast<int>(n)); }
+PENLIGHT_INLINE V vload_half(const uint16_t* p) { return kernels::half_to_float(*p); }
+PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) { *p = kernels::float_to_half(v); }
+PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
+    return kernels::bfloat16_to_float(*p);
+}
+// p[i] = v[i] for integral v in [-128, 127]
+PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) { *p = static_cast<int8_t>(v); }
+
+PENLIGHT_INLINE I iset(int32_t x) { return x; }
+PENLIGHT_INLINE V ifloat(I a) { return static_cast<float>(a); }
+PENLIGHT_INLINE W wload(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+PENLIGHT_INLINE W low_nibbles(W w) {
+    for (uint8_t& b : w.byte) b &= 15;
+    return w;
+}
+PENLIGHT_INLINE W high_nibbles(W w) {
+    for (uint8_t& b : w.byte) b >>= 4;
+    return w;
+}
+PENLIGHT_INLINE X xload(const int8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+PENLIGHT_INLINE I dot_u8(I acc, W w, X x) {
+    for (int j = 0; j < 4; j++) acc += w.byte[j] * x.byte[j];
+    return acc;
+}
+PENLIGHT_INLINE I dot_u4(I acc, W w, X x) { return dot_u8(acc, w, x); }

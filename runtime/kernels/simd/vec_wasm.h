@@ -1,0 +1,83 @@
+// vec.h for WebAssembly SIMD128.
+[[maybe_unused]] constexpr int lanes = 4;
+[[maybe_unused]] constexpr bool dot_u8_centred = true;
+using V = v128_t;
+using I = v128_t;
+using W = v128_t;
+using X = v128_t;
+PENLIGHT_INLINE V vzero() { return wasm_f32x4_const_splat(0); }
+PENLIGHT_INLINE V vset(float x) { return wasm_f32x4_splat(x); }
+PENLIGHT_INLINE V vload(const float* p) { return wasm_v128_load(p); }
+PENLIGHT_INLINE void vstore(float* p, V v) { wasm_v128_store(p, v); }
+PENLIGHT_INLINE V vload_n(const float* p, int64_t n) {
+    float t[4] = {};
+    for (int64_t i = 0; i < n; i++) t[i] = p[i];
+    return wasm_v128_load(t);
+}
+PENLIGHT_INLINE void vstore_n(float* p, V v, int64_t n) {
+    float t[4];
+    wasm_v128_store(t, v);
+    for (int64_t i = 0; i < n; i++) p[i] = t[i];
+}
+PENLIGHT_INLINE V vadd(V a, V b) { return wasm_f32x4_add(a, b); }
+PENLIGHT_INLINE V vsub(V a, V b) { return wasm_f32x4_sub(a, b); }
+PENLIGHT_INLINE V vmul(V a, V b) { return wasm_f32x4_mul(a, b); }
+PENLIGHT_INLINE V vdiv(V a, V b) { return wasm_f32x4_div(a, b); }
+PENLIGHT_INLINE V vfma(V a, V b, V c) { return wasm_f32x4_add(wasm_f32x4_mul(a, b), c); }
+PENLIGHT_INLINE V vmax(V a, V b) { return wasm_f32x4_pmax(b, a); }
+PENLIGHT_INLINE V vmin(V a, V b) { return wasm_f32x4_pmin(b, a); }
+PENLIGHT_INLINE V vabs(V a) { return wasm_f32x4_abs(a); }
+PENLIGHT_INLINE V vround(V a) { return wasm_f32x4_nearest(a); }
+PENLIGHT_INLINE float vsum(V a) {
+    V s = wasm_f32x4_add(a, wasm_i32x4_shuffle(a, a, 2, 3, 0, 1));
+    return wasm_f32x4_extract_lane(s, 0) + wasm_f32x4_extract_lane(s, 1);
+}
+PENLIGHT_INLINE float vmax_of(V a) {
+    V s = wasm_f32x4_pmax(a, wasm_i32x4_shuffle(a, a, 2, 3, 0, 1));
+    float x = wasm_f32x4_extract_lane(s, 0), y = wasm_f32x4_extract_lane(s, 1);
+    return x > y ? x : y;
+}
+PENLIGHT_INLINE V vpow2(V n) {
+    v128_t e = wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_const_splat(127));
+    return wasm_i32x4_shl(e, 23);
+}
+PENLIGHT_INLINE V vload_half(const uint16_t* p) {
+    v128_t h = wasm_u32x4_load16x4(p);
+    v128_t sign = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x8000)), 16);
+    v128_t magnitude = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x7fff)), 13);
+    v128_t exponent = wasm_v128_and(h, wasm_i32x4_const_splat(0x7c00));
+    v128_t special = wasm_v128_and(wasm_i32x4_eq(exponent, wasm_i32x4_const_splat(0x7c00)),
+                                   wasm_i32x4_const_splat(0x7f800000));
+    v128_t f = wasm_f32x4_mul(magnitude, wasm_f32x4_const_splat(0x1p112f));
+    return wasm_v128_or(wasm_v128_or(f, special), sign);
+}
+PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
+    float t[4];
+    wasm_v128_store(t, v);
+    for (int i = 0; i < 4; i++) p[i] = kernels::float_to_half(t[i]);
+}
+PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
+    return wasm_i32x4_shl(wasm_u32x4_load16x4(p), 16);
+}
+PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
+    v128_t i = wasm_i32x4_trunc_sat_f32x4(v);
+    v128_t h = wasm_i16x8_narrow_i32x4(i, i);
+    wasm_v128_store32_lane(p, wasm_i8x16_narrow_i16x8(h, h), 0);
+}
+
+PENLIGHT_INLINE I iset(int32_t x) { return wasm_i32x4_splat(x); }
+PENLIGHT_INLINE V ifloat(I a) { return wasm_f32x4_convert_i32x4(a); }
+PENLIGHT_INLINE W wload(const uint8_t* p) { return wasm_v128_load(p); }
+PENLIGHT_INLINE W low_nibbles(W w) { return wasm_v128_and(w, wasm_i8x16_const_splat(15)); }
+PENLIGHT_INLINE W high_nibbles(W w) { return wasm_u8x16_shr(w, 4); }
+PENLIGHT_INLINE X xload(const int8_t* p) { return wasm_v128_load32_splat(p); }
+PENLIGHT_INLINE I dot_u4(I acc, W w, X x) {
+    v128_t low = wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_extmul_low_i8x16(w, x));
+    v128_t high = wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_extmul_high_i8x16(w, x));
+    v128_t even = wasm_i32x4_shuffle(low, high, 0, 2, 4, 6);
+    v128_t odd = wasm_i32x4_shuffle(low, high, 1, 3, 5, 7);
+    return wasm_i32x4_add(acc, wasm_i32x4_add(even, odd));
+}
+PENLIGHT_INLINE I dot_u8(I acc, W w, X x) {
+    return dot_u4(acc, wasm_v128_xor(w, wasm_i8x16_const_splat(-128)), x);
+}
