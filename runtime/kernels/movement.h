@@ -150,6 +150,17 @@ inline void copy_run(std::byte* to, const std::byte* from, size_t bytes) {
     }
 }
 
+// f(Type<T>{}) with T for a floating dtype. False, and no call, for any other.
+template <class F> bool visit_floating(int32_t dtype, const F& f) {
+    switch (dtype) {
+        case PENLIGHT_FLOAT: return f(Type<float>{}), true;
+        case PENLIGHT_DOUBLE: return f(Type<double>{}), true;
+        case PENLIGHT_HALF: return f(Type<Half>{}), true;
+        case PENLIGHT_BFLOAT16: return f(Type<BFloat16>{}), true;
+        default: return false;
+    }
+}
+
 // "[2, 3]" for messages.
 struct ShapeText {
     char text[128];
