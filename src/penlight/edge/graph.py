@@ -183,3 +183,32 @@ def _frames(stack_trace: str) -> Iterator[tuple[str, str, str]]:
             number = rest.removeprefix(", line ").split(",")[0].strip()
             text = lines[position + 1].strip() if position + 1 < len(lines) else ""
             yield filename, number, "" if text.startswith('File "') else text
+
+
+class Subgraph(EdgeGraph):
+    """A branch of ``torch.cond``: a graph without parameters, constants or state of its own."""
+
+    def __init__(self, parent: EdgeGraph, module: GraphModule) -> None:
+        super().__init__(parent.program)
+        self.specs = {}
+        self._module = module
+
+    @property
+    def fx(self) -> torch.fx.Graph:
+        """The branch's graph."""
+        return self._module.graph
+
+    def add_constant(self, tensor: torch.Tensor, hint: str) -> Node:
+        """A 0-d constant, made by ``aten.full``."""
+        first = next(node for node in self.fx.nodes if node.op != "placeholder")
+        with self.fx.inserting_before(first):
+            node = self.fx.call_function(
+                torch.ops.aten.full.default, ([], tensor.item()), {"dtype": tensor.dtype}
+            )
+        node.meta["val"] = self._fake(tensor)
+        return node
+
+    def replace(self, node: Node, by: Any) -> None:
+        """Let all users of `node` use `by` instead, and drop `node`."""
+        node.replace_all_uses_with(by)
+        self.fx.erase_node(node)
