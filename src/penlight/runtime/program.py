@@ -53,7 +53,6 @@ class MethodInfo:
     name: str
     inputs: tuple[ValueInfo, ...]
     outputs: tuple[ValueInfo, ...]
-    memory: MemoryInfo
 
 
 class Handle:
@@ -153,19 +152,22 @@ class Program:
         return tuple(abi.text("program_method_name", pointer, index) for index in range(count))
 
     def info(self, name: str = "forward") -> MethodInfo:
-        """A method's inputs, outputs and memory. Raises RuntimeFailure if there is no such method,
-        UnsupportedError if it needs a kernel that the runtime lacks."""
+        """A method's inputs and outputs. Raises RuntimeFailure if there is no such method."""
         pointer, key = self._handle.get(), self._known(name)
         counts = ctypes.c_size_t(), ctypes.c_size_t()
         abi.call("program_method_counts", pointer, key, *map(ctypes.byref, counts))
-        memory = abi.MemoryRecord()
-        abi.call("program_method_memory", pointer, key, ctypes.byref(memory))
         return MethodInfo(
             name=name,
             inputs=self._infos(key, "input", counts[0].value),
             outputs=self._infos(key, "output", counts[1].value),
-            memory=MemoryInfo(memory.planned, memory.scratch, memory.structures),
         )
+
+    def memory(self, name: str = "forward") -> MemoryInfo:
+        """What a method would need. Raises as `method` does, but for memory."""
+        record = abi.MemoryRecord()
+        pointer, key = self._handle.get(), self._known(name)
+        abi.call("program_method_memory", pointer, key, ctypes.byref(record))
+        return MemoryInfo(record.planned, record.scratch, record.structures)
 
     def _infos(self, key: bytes, what: str, count: int) -> tuple[ValueInfo, ...]:
         infos = []
@@ -285,7 +287,7 @@ class Method:
     @property
     def memory(self) -> MemoryInfo:
         """What it needs."""
-        return self._info.memory
+        return self._program.memory(self.name)
 
     @property
     def closed(self) -> bool:
