@@ -1,0 +1,80 @@
+"""How the next token is chosen, and when an answer ends."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from penlight.errors import RuntimeFailure
+from penlight.llm import abi
+
+__all__ = ["Sampling"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of one answer. They apply in this order: penalties, temperature, top_k, typical_p,
+    top_p, min_p.
+
+    temperature: 0 takes the likeliest token. top_k, penalty_window, max_new_tokens: 0 is no limit.
+    top_p, typical_p, repetition_penalty: 1 is off. min_p, frequency_penalty, presence_penalty: 0 is
+    off. seed: None draws one. stop: texts that end the answer and are not part of it. stop_ids:
+    tokens that do, besides the model's own, which ignore_eos overrides.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    penalty_window: int = 0
+    seed: int | None = None
+    max_new_tokens: int = 0
+    stop: Sequence[str] = ()
+    stop_ids: Sequence[int] = ()
+    ignore_eos: bool = False
+
+    def changed(self, settings: Mapping[str, Any]) -> Sampling:
+        """With some settings replaced. Raises RuntimeFailure on an unknown name."""
+        known = [field.name for field in fields(self)]
+        for name in settings:
+            if name not in known:
+                raise RuntimeFailure(
+                    f"[sampling] expected one of {', '.join(known)} but got {name!r}; "
+                    "correct the name"
+                )
+        return replace(self, **settings)
+
+    def native(self) -> abi.Sampling:
+        """As the C layer takes it. Raises RuntimeFailure where a value has the wrong type."""
+        native = abi.Sampling(seed=secrets.randbits(64) if self.seed is None else self._seed())
+        for name, kind in abi.Sampling._fields_:
+            if name == "seed":
+                continue
+            value = getattr(self, name)
+            whole = kind is ctypes.c_uint32
+            number = isinstance(value, int) if whole else isinstance(value, (int, float))
+            if not number or isinstance(value, bool) or not math.isfinite(value):
+                raise self._wrong(name, "a whole number" if whole else "a number", value)
+            if whole and not 0 <= value < 1 << 32:
+                raise self._wrong(name, "a number from 0 to 2^32 - 1", value)
+            setattr(native, name, value)
+        return native
+
+    def _seed(self) -> int:
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 1 << 64:
+            raise self._wrong("seed", "a number from 0 to 2^64 - 1", self.seed)
+        return self.seed
+
+    @staticmethod
+    def _wrong(name: str, expected: str, got: object) -> RuntimeFailure:
+        return RuntimeFailure(
+            f"[sampling] expected {name} to be {expected} but got {got!r}; correct the setting"
+        )
