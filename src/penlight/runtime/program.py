@@ -363,6 +363,17 @@ class Method:
         with self._lock:
             self._handle.close()
 
+    def __enter__(self) -> Method:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def __repr__(self) -> str:
         takes = ", ".join(f"{i.name}: {i.describe()}" for i in self.inputs)
         return f"<penlight.Method {self.name}({takes})>"
