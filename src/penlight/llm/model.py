@@ -243,7 +243,7 @@ class LLM:
     ) -> Stream:
         """As `chat`, piece by piece. on_prefill(done, total) is called while the prompt is read."""
         settings = self.defaults.changed(sampling)
-        room = min(settings.max_new_tokens or 256, self.context_length // 4)
+        room = min(settings.length() or 256, self.context_length // 4)
         tokens = self._fit(messages, overflow, room, template_variables or {})
         return self._stream(tokens, settings, on_prefill)
 
@@ -324,12 +324,12 @@ class LLM:
 
     @staticmethod
     def _request(tokens: Sequence[int], sampling: Sampling) -> abi.Request:
-        stops = [text.encode() for text in sampling.stop]
+        stops = sampling.stop_texts()
         return abi.Request(
             tokens=_ids(tokens),
             token_count=len(tokens),
             sampling=sampling.native(),
-            max_new_tokens=sampling.max_new_tokens,
+            max_new_tokens=sampling.length(),
             stop_ids=_ids(sampling.stop_ids),
             stop_id_count=len(sampling.stop_ids),
             ignore_eos=sampling.ignore_eos,

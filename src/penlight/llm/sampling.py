@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import secrets
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,19 @@ from penlight.errors import RuntimeFailure
 from penlight.llm import abi
 
 __all__ = ["Sampling"]
+
+_WHOLE_NUMBERS = ("top_k", "penalty_window", "max_new_tokens")
+_NUMBERS = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "penalty_window",
+)
 
 
 @dataclass(frozen=True)
@@ -55,18 +67,31 @@ class Sampling:
     def native(self) -> abi.Sampling:
         """As the C layer takes it. Raises RuntimeFailure where a value has the wrong type."""
         native = abi.Sampling(seed=secrets.randbits(64) if self.seed is None else self._seed())
-        for name, kind in abi.Sampling._fields_:
-            if name == "seed":
-                continue
-            value = getattr(self, name)
-            whole = kind is ctypes.c_uint32
-            number = isinstance(value, int) if whole else isinstance(value, (int, float))
-            if not number or isinstance(value, bool) or not math.isfinite(value):
-                raise self._wrong(name, "a whole number" if whole else "a number", value)
-            if whole and not 0 <= value < 1 << 32:
-                raise self._wrong(name, "a number from 0 to 2^32 - 1", value)
-            setattr(native, name, value)
+        for name in _NUMBERS:
+            setattr(native, name, self._number(name))
         return native
+
+    def _number(self, name: str) -> float:
+        value = getattr(self, name)
+        whole = name in _WHOLE_NUMBERS
+        number = isinstance(value, int) if whole else isinstance(value, (int, float))
+        if not number or isinstance(value, bool) or not math.isfinite(value):
+            raise self._wrong(name, "a whole number" if whole else "a number", value)
+        if whole and not 0 <= value < 1 << 32:
+            raise self._wrong(name, "a number from 0 to 2^32 - 1", value)
+        return float(value) if not whole else int(value)
+
+    def length(self) -> int:
+        """max_new_tokens, checked as `native` checks."""
+        return int(self._number("max_new_tokens"))
+
+    def stop_texts(self) -> list[bytes]:
+        """stop in UTF-8. Raises RuntimeFailure unless it is a list of texts."""
+        if isinstance(self.stop, str) or not all(isinstance(text, str) for text in self.stop):
+            raise self._wrong("stop", "a list of texts", self.stop)
+        if any("\0" in text for text in self.stop):
+            raise self._wrong("stop", "texts without NUL characters", self.stop)
+        return [text.encode(errors="replace") for text in self.stop]
 
     def _seed(self) -> int:
         if not isinstance(self.seed, int) or not 0 <= self.seed < 1 << 64:

@@ -13,7 +13,7 @@ import datetime
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -107,7 +107,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def call(*args: Any, **kwargs: Any) -> Any:  # positional, so that a template may pass any name
         function, arguments = args[2], args[3:]
         owner = getattr(function, "__self__", None)
-        bounded = {"join": _join_method, "replace": _replace}.get(getattr(function, "__name__", ""))
+        bounded = _BOUNDED_METHODS.get(getattr(function, "__name__", ""))
         if isinstance(owner, str) and bounded:
             return bounded(owner, *arguments)
         return jinja2.sandbox.ImmutableSandboxedEnvironment.call(*args, **kwargs)
@@ -139,12 +139,17 @@ def _join_method(separator: str, values: Iterable[Any]) -> str:
     return _join(values, separator)
 
 
-def _replace(text: Any, old: Any, new: Any, count: int = -1) -> str:
-    text, old, new = str(text), str(old), str(new)
-    times = text.count(old) if count is None or count < 0 else min(count, text.count(old))
-    if len(text) + times * max(len(new) - len(old), 0) > MAX_VALUE:
+def _replace(value: Any, old: Any, new: Any, count: int | None = None) -> str:
+    text, before, after = str(value), str(old), str(new)
+    times = text.count(before)
+    if count is not None and count >= 0:
+        times = min(count, times)
+    if len(text) + times * max(len(after) - len(before), 0) > MAX_VALUE:
         raise TemplateError("[chat template] a text is too long; shorten the conversation")
-    return text.replace(old, new, -1 if count is None else count)
+    return text.replace(before, after, times)
+
+
+_BOUNDED_METHODS: dict[str, Callable[..., str]] = {"join": _join_method, "replace": _replace}
 
 
 def _raise(message: object = "") -> str:
