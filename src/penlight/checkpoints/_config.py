@@ -94,7 +94,7 @@ class Fields:
             raise self.bad(name, "a list of numbers", value)
         return tuple(float(v) for v in value)
 
-    def object(self, name: str) -> Fields:
+    def section(self, name: str) -> Fields:
         value = self.values.get(name)
         if value is not None and not isinstance(value, dict):
             raise self.bad(name, "an object", value)
@@ -162,7 +162,7 @@ def config_from_json(values: Json, where: str) -> ModelConfig:
 
 def _refuse_what_is_not_built(fields: Fields, name: str) -> None:
     if fields.has("quantization_config"):
-        method = fields.object("quantization_config").values.get("quant_method", "unknown")
+        method = fields.section("quantization_config").values.get("quant_method", "unknown")
         raise CheckpointError(
             f"[{fields.where}] expected float weights but got weights quantised by {method!r}; "
             "use the original checkpoint, or a GGUF file"
@@ -209,14 +209,14 @@ def _rope_layers(fields: Fields, layers: int) -> tuple[bool, ...]:
 
 def _ropes(fields: Fields, name: str, head_dim: int) -> tuple[RopeConfig, RopeConfig | None]:
     """The rotation of all layers, and that of layers with a window where it differs."""
-    now = fields.object("rope_parameters")
+    now = fields.section("rope_parameters")
     if name != "gemma3":
-        before = fields.object("rope_scaling")
+        before = fields.section("rope_scaling")
         return _rope(now if now.values else before, fields, head_dim, "rope_theta"), None
     if "full_attention" in now.values or "sliding_attention" in now.values:
-        full, local = now.object("full_attention"), now.object("sliding_attention")
+        full, local = now.section("full_attention"), now.section("sliding_attention")
     else:
-        full, local = fields.object("rope_scaling"), Fields({}, fields.where)
+        full, local = fields.section("rope_scaling"), Fields({}, fields.where)
     return (
         _rope(full, fields, head_dim, "rope_theta"),
         _rope(local, fields, head_dim, "rope_local_base_freq"),

@@ -2,12 +2,16 @@
 
 A row is a run of blocks; each holds 32 values (256 for the K kinds), packed low nibbles first:
 
-    q4_0  d f16, 16 bytes of 2 codes                q2_k  16 scale/min nibbles, 64 bytes, d, dmin f16
-    q4_1  d, m f16, 16 bytes                        q3_k  32 bytes of high bits, 64 bytes, 12 of
-    q5_0  d f16, 32 high bits, 16 bytes                   6-bit scales, d f16
-    q5_1  d, m f16, 32 high bits, 16 bytes          q4_k  d, dmin f16, 12 of 6-bit scales and mins, 128
-    q8_0  d f16, 32 signed bytes                    q5_k  as q4_k with 32 bytes of high bits before
-                                                    q6_k  128 bytes low, 64 high, 16 signed scales, d
+    q4_0  d f16, 16 bytes of 2 codes
+    q4_1  d, m f16, 16 bytes
+    q5_0  d f16, 32 high bits, 16 bytes
+    q5_1  d, m f16, 32 high bits, 16 bytes
+    q8_0  d f16, 32 signed bytes
+    q2_k  16 bytes of scale and minimum, 64 bytes of 4 codes, d, dmin f16
+    q3_k  32 bytes of high bits, 64 bytes of 4 codes, 16 scales of 6 bits, d f16
+    q4_k  d, dmin f16, 8 scales and 8 minimums of 6 bits, 128 bytes of 2 codes
+    q5_k  as q4_k, with 32 bytes of high bits before the codes
+    q6_k  128 bytes of low bits, 64 of high bits, 16 signed scales, d f16
 
 The layouts are those of llama.cpp's ggml-common.h.
 """

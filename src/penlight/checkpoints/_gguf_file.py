@@ -125,7 +125,7 @@ class _Cursor:
         return struct.unpack(layout, self.take(struct.calcsize(layout), what))[0]
 
     def count(self, what: str, least_bytes: int) -> int:
-        """A u64 of things of least_bytes each; more than fit in the rest of the file is an error."""
+        """A u64 of things of least_bytes each; more than the rest of the file holds is an error."""
         count: int = self.number("<Q", f"the number of {what}")
         most = (self.file.size - self.at) // least_bytes
         if count > most:

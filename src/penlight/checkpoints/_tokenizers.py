@@ -1,13 +1,14 @@
 """Turns vocabularies of other formats into tokenizer.json, the format of the `tokenizers` library.
 
 Three sources: a list of byte-level tokens with merges (GGUF), a sentencepiece model (GGUF, or a
-``tokenizer.model`` file), and a tiktoken file of ranks. No tokenizer library is needed to write one.
+``tokenizer.model`` file), and a tiktoken file of ranks. Writing one needs no tokenizer library.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -172,7 +173,7 @@ class SentencePiece:
         """
         mergeable = [i for i, k in enumerate(self.kinds) if k in (NORMAL, USER_DEFINED)]
         trained = [self.scores[i] for i in mergeable if self.kinds[i] == NORMAL]
-        if any(a < b for a, b in zip(trained, trained[1:], strict=False)):
+        if any(a < b for a, b in itertools.pairwise(trained)):
             mergeable.sort(key=lambda i: -self.scores[i])
         allowed = {spelt[i] for i in mergeable}
         for i in mergeable:

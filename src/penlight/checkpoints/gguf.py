@@ -1,14 +1,15 @@
 """GGUF files, as llama.cpp and its tools write them.
 
-Values are those of the file: quantised tensors stay as they are until asked for. Three things differ
-from the form that `penlight.models` reads and are undone here, none with any loss: names; the order
-of the rows of queries and keys in Llama's kin; norm weights of Gemma, stored with one added.
+Values are those of the file: quantised tensors stay as they are until asked for. Three things
+differ from the form that `penlight.models` reads and are undone here: names; the order of the rows
+of queries and keys in Llama's kin; norm weights of Gemma, stored with one added.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ _INNER_OF: Mapping[str, Mapping[str, str]] = {
         "post_ffw_norm": "post_feedforward_layernorm",
     },
 }
+_SAMPLING = {
+    "temp": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "penalty_repeat": "repetition_penalty",
+}
 # Texts of tokens that end a turn, whatever the metadata says of them.
 _STOPS = (
     "<|eot_id|>",
@@ -87,10 +95,16 @@ def open_gguf(path: Path, name: str | None = None) -> Checkpoint:
         raise fields.bad("split.count", "1: merge the parts with llama-gguf-split", "a split file")
     config = _config(gguf, fields, architecture)
     licence = gguf.metadata.get("general.license")
-    provenance = Provenance(name or path.name, (file,), licence if isinstance(licence, str) else None)
-    return Checkpoint(
-        config, _tensors(gguf, config, path), provenance, _tokenizer(gguf, fields, config)
+    provenance = Provenance(
+        name or path.name, (file,), licence if isinstance(licence, str) else None
     )
+    tokenizer = _tokenizer(gguf, fields, config)
+    generation = {
+        name: fields.number(f"general.sampling.{key}")
+        for key, name in _SAMPLING.items()
+        if fields.has(f"general.sampling.{key}")
+    }
+    return Checkpoint(config, _tensors(gguf, config, path), provenance, tokenizer, generation)
 
 
 def _config(gguf: GGUFFile, fields: Fields, arch: str) -> ModelConfig:
@@ -110,6 +124,9 @@ def _config(gguf: GGUFFile, fields: Fields, arch: str) -> ModelConfig:
             "use a GGUF file of a whole language model"
         )
     context = fields.size(key("context_length"))
+    local_rope = None
+    if arch == "gemma3":
+        local_rope = RopeConfig(fields.number(key("rope.freq_base_swa"), 10000.0), head_dim)
     rope = _rope(gguf, fields, arch, head_dim, context)
     scale = None
     if arch in ("gemma2", "gemma3") and (arch, layers) in (("gemma2", 46), ("gemma3", 62)):
@@ -128,7 +145,7 @@ def _config(gguf: GGUFFile, fields: Fields, arch: str) -> ModelConfig:
         norm_eps=fields.number(key("attention.layer_norm_rms_epsilon")),
         context_length=context,
         rope=rope,
-        local_rope=RopeConfig(theta=10000.0, dims=head_dim) if arch == "gemma3" else None,
+        local_rope=local_rope,
         tied="output.weight" not in gguf.tensors,
         qkv_bias="blk.0.attn_q.bias" in gguf.tensors,
         output_bias="blk.0.attn_output.bias" in gguf.tensors,
@@ -153,7 +170,7 @@ def _per_layer(fields: Fields, name: str, default: int | None = None) -> int:
 
 
 def _windows(fields: Fields, arch: str, layers: int) -> tuple[int, ...]:
-    """Which layers have a window is a constant of each architecture in llama.cpp."""
+    """Which layers have a window; unless stated, a constant of each architecture in llama.cpp."""
     window = fields.size(f"{arch}.attention.sliding_window", 0)
     if window <= 0:
         return ()
@@ -162,6 +179,9 @@ def _windows(fields: Fields, arch: str, layers: int) -> tuple[int, ...]:
     pattern = {"gemma2": 2, "gemma3": 6, "phi3": 0}.get(arch)
     if pattern is None:
         return ()
+    stated = f"{arch}.attention.sliding_window_pattern"
+    if isinstance(fields.values.get(stated), int):
+        pattern = fields.size(stated)
     return tuple(window if not pattern or (i + 1) % pattern else 0 for i in range(layers))
 
 
@@ -176,31 +196,35 @@ def _rope(gguf: GGUFFile, fields: Fields, arch: str, head_dim: int, context: int
     short, long = factors("short"), factors("long")
     kind = str(fields.values.get(key("scaling.type"), "none"))
     factor = fields.number(key("scaling.factor"), 1.0)
-    attention = key("scaling.attn_factor")
+    if fields.has(key("scale_linear")):  # how files of 2023 spelt it
+        kind, factor = "linear", fields.number(key("scale_linear"))
     original = fields.size(key("scaling.original_context_length"), context)
+    if kind == "linear" and factor == 1.0:
+        kind = "none"
     if short:  # one slowing for each pair: Llama 3.1's, computed at conversion, or LongRoPE's
         kind = "longrope"
-    elif kind == "linear" and factor != 1.0:
-        kind = "linear"
-    elif kind == "yarn":
-        kind = "yarn"
-    elif kind in ("none", "linear", "longrope"):
+    elif kind in ("none", "longrope"):
         kind, factor = "default", 1.0
-    else:
+    elif kind not in ("linear", "yarn"):
         raise fields.bad(key("scaling.type"), "none, linear, yarn or longrope", kind)
-    scaling = fields.number(attention) if fields.has(attention) else None
-    if kind == "longrope" and not long:
-        scaling = 1.0
-    return RopeConfig(
+    rope = RopeConfig(
         theta=fields.number(key("freq_base"), 10000.0),
         dims=fields.size(key("dimension_count"), head_dim),
         kind=kind,  # type: ignore[arg-type]
         factor=factor,
         original_context=original if kind in ("yarn", "longrope") else 0,
-        attention_factor=scaling,
+        beta_fast=fields.number(key("scaling.yarn_beta_fast"), 32.0),
+        beta_slow=fields.number(key("scaling.yarn_beta_slow"), 1.0),
         short_factors=short,
         long_factors=long,
     )
+    if kind == "longrope" and not long:
+        return replace(rope, attention_factor=1.0)
+    if fields.has(attention := key("scaling.attn_factor")):
+        stated = fields.number(attention)
+        own = rope.scaling(context) if kind == "yarn" else 1.0  # llama.cpp multiplies YaRN's
+        return replace(rope, attention_factor=stated * own)
+    return rope
 
 
 def _tensors(gguf: GGUFFile, config: ModelConfig, path: Path) -> dict[str, LazyTensor]:

@@ -27,7 +27,9 @@ _UNUSED = re.compile(  # recomputed, or of a part that is not text
     r"rotary_emb\.inv_freq$|^vision_tower\.|^multi_modal_projector\.|^model\.vision_tower\.|"
     r"^model\.multi_modal_projector\."
 )
-_PREFIX = re.compile(r"^(?:language_model\.model\.|model\.language_model\.|language_model\.|model\.)")
+_PREFIX = re.compile(
+    r"^(?:language_model\.model\.|model\.language_model\.|language_model\.|model\.)"
+)
 _GENERATION = (
     "temperature",
     "top_k",
@@ -187,7 +189,7 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> TokenizerSpec | None:
 
 
 def _token_ids(tokenizer: Mapping[str, Any]) -> dict[str, int]:
-    vocab = Fields(tokenizer, "tokenizer.json").object("model").values.get("vocab")
+    vocab = Fields(tokenizer, "tokenizer.json").section("model").values.get("vocab")
     ids = dict(vocab) if isinstance(vocab, dict) else {}
     if isinstance(vocab, list):  # a unigram model: pairs of piece and score
         ids = {entry[0]: i for i, entry in enumerate(vocab)}

@@ -56,7 +56,7 @@ class SourceFile:
         if offset < 0 or nbytes < 0 or offset + nbytes > self.size:
             raise self.short(offset, nbytes)
         out = np.empty(nbytes, np.uint8)
-        view, done = memoryview(out), 0
+        view, done = out.data, 0
         with self._lock:
             try:
                 if self._descriptor < 0:
@@ -87,7 +87,7 @@ class SourceFile:
         digest = hashlib.sha256()
         for offset in range(0, self.size, _HASH_CHUNK):
             chunk = self.read(offset, min(_HASH_CHUNK, self.size - offset))
-            digest.update(chunk)
+            digest.update(chunk.data)
             if progress:
                 progress(chunk.nbytes)
         return digest.hexdigest()

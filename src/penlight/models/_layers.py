@@ -9,7 +9,7 @@ else that is worth a fused kernel calls a ``penlight::`` operator.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,14 @@ Activation = Literal["silu", "gelu"]
 
 def linear(inputs: int, outputs: int, *, bias: bool = False) -> nn.Linear:
     """A linear layer whose weights are left uninitialised: a checkpoint fills them."""
-    return nn.utils.skip_init(  # type: ignore[return-value]
-        nn.Linear, inputs, outputs, bias=bias, device=torch.get_default_device()
-    )
+    made: nn.Linear = _uninitialised(nn.Linear, inputs, outputs, bias=bias)
+    return made
+
+
+def _uninitialised(kind: type[nn.Module], *sizes: int, **options: bool) -> Any:
+    """A module without the time that random weights take, on the device in force."""
+    device = torch.get_default_device()
+    return nn.utils.skip_init(kind, *sizes, device=device, **options)  # type: ignore[no-untyped-call]
 
 
 class RMSNorm(nn.Module):
@@ -241,16 +246,14 @@ class CausalLM(nn.Module):
             if config.local_rope is not None
             else None
         )
-        self.embed_tokens = nn.utils.skip_init(
-            nn.Embedding, config.vocab_size, config.hidden_size, device=torch.get_default_device()
-        )
+        self.embed_tokens = _uninitialised(nn.Embedding, config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(
             self.layer(i, Cache(config, self.context, cache_dtype)) for i in range(config.layers)
         )
         self.norm = RMSNorm(config.hidden_size, config.norm_eps, self.norm_offset)
         self.lm_head = linear(config.hidden_size, config.vocab_size)
         if config.tied:
-            self.lm_head.weight = self.embed_tokens.weight  # type: ignore[assignment]
+            self.lm_head.weight = self.embed_tokens.weight
 
     def layer(self, index: int, cache: Cache) -> nn.Module:
         """Makes one layer; its forward takes x [1, T, H] and a Position and returns x [1, T, H]."""

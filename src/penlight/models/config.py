@@ -24,8 +24,8 @@ _MOST_ELEMENTS = 1 << 40  # of one dimension: beyond any model, so a corrupt num
 class RopeConfig:
     """Rotary position embedding: how fast each pair of dimensions turns.
 
-    Pair ``i`` of ``dims / 2`` turns ``theta ** (-2i / dims)`` radians per position (Su et al., 2021),
-    changed by ``kind``:
+    Pair ``i`` of ``dims / 2`` turns ``theta ** (-2i / dims)`` radians per position (Su et al.,
+    2021), changed by ``kind``:
 
     - linear: all slower by ``factor``.
     - llama3: wavelengths above ``original_context / low_freq_factor`` slower by ``factor``, below
@@ -80,7 +80,7 @@ class RopeConfig:
     def frequencies(self, *, long: bool = False) -> npt.NDArray[np.float32]:
         """Radians per position, float32 [dims / 2]. long: for texts above ``original_context``."""
         exponent = np.arange(0, self.dims, 2, dtype=np.float64) / self.dims
-        turns = self.theta**-exponent
+        turns: npt.NDArray[np.float64] = np.power(self.theta, -exponent)
         if self.kind == "linear":
             turns = turns / self.factor
         elif self.kind == "llama3":
@@ -108,7 +108,8 @@ class RopeConfig:
         low, high = self.low_freq_factor, self.high_freq_factor
         smooth = (self.original_context / wavelength - low) / (high - low)
         smooth = np.clip(smooth, 0.0, 1.0)  # 0: slowed by factor; 1: unchanged
-        return (1 - smooth) * turns / self.factor + smooth * turns
+        slowed: npt.NDArray[np.float64] = (1 - smooth) * turns / self.factor + smooth * turns
+        return slowed
 
     def _yarn(self, turns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         def pair_with(rotations: float) -> float:  # that turns so often over the original context
@@ -122,7 +123,8 @@ class RopeConfig:
         if first == last:
             last += 0.001
         ramp = np.clip((np.arange(self.dims // 2) - first) / (last - first), 0.0, 1.0)
-        return turns / self.factor * ramp + turns * (1 - ramp)
+        slowed: npt.NDArray[np.float64] = turns / self.factor * ramp + turns * (1 - ramp)
+        return slowed
 
 
 @dataclass(frozen=True)
@@ -196,16 +198,18 @@ class ModelConfig:
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
             raise _bad("field", f"one of {', '.join(sorted(known))}", sorted(unknown)[0])
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
+            values = _with_tuples(values)
             for name in ("rope", "local_rope"):
                 if isinstance(rope := values.get(name), dict):
-                    values[name] = RopeConfig(
-                        **{k: tuple(v) if isinstance(v, list) else v for k, v in rope.items()}
-                    )
+                    values[name] = RopeConfig(**_with_tuples(rope))
             return cls(**values)
         except TypeError as error:
             raise _bad("fields", "a complete model configuration", error) from None
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 def _bad(what: str, expected: str, got: object) -> CheckpointError:
