@@ -6,6 +6,7 @@ that comes from the file is escaped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from zlib import crc32
 
@@ -15,7 +16,7 @@ from penlight.cli._terminal import spell_bytes
 __all__ = ["page"]
 
 HUES = (212, 28, 150, 268, 340, 48, 188, 100)  # one for each family of operators
-PLAN_WIDTH, PLAN_HEIGHT = 1080, 340  # pixels; the width is a minimum
+PLAN_WIDTH, PLAN_HEIGHT = 1030, 340  # pixels; the width is a minimum
 ROW, GUTTER = 24, 150  # pixels: height of an instruction, width of the arcs beside it
 
 STYLE = """
@@ -87,16 +88,14 @@ def page(report: Report) -> str:
         ("Segments", str(len(report.segments))),
         ("Named data", str(len(report.named_data))),
     ]
-    links = "".join(
-        f'<a href="#m{i}">{escape(m.name)}</a>' for i, m in enumerate(report.methods)
-    )
+    links = "".join(f'<a href="#m{i}">{escape(m.name)}</a>' for i, m in enumerate(report.methods))
     segments = [(s.index, s.offset, spell_bytes(s.nbytes), s.holds) for s in report.segments]
     named = [(e.key, spell_bytes(e.nbytes), e.preview) for e in report.named_data]
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(report.file)}</title><style>{STYLE}</style>",
-        f'<h1>{escape(report.file)}</h1><div class="dim">A Penlight program.</div>',
+        f'<h1>{escape(report.file)}</h1><div class="dim">What this .pte program holds.</div>',
         _tiles(tiles),
         f"<h3>Methods</h3><nav>{links}</nav>",
         *(_method(number, method) for number, method in enumerate(report.methods)),
@@ -116,21 +115,20 @@ def _tiles(items: list[tuple[str, str]]) -> str:
     return f'<div class="tiles">{tiles}</div>'
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     """Columns whose name ends in ">" are right-aligned. No rows, no table."""
     if not rows:
         return ""
     sides = [' class="n"' if c.endswith(">") else "" for c in columns]
-    head = "".join(f"<th{s}>{escape(c.rstrip('>'))}</th>" for c, s in zip(columns, sides, strict=True))
+    names = [escape(column.rstrip(">")) for column in columns]
+    head = "".join(f"<th{s}>{name}</th>" for name, s in zip(names, sides, strict=True))
     body = "".join(
         "<tr>"
         + "".join(f"<td{s}>{escape(str(c))}</td>" for c, s in zip(row, sides, strict=True))
         + "</tr>"
         for row in rows
     )
-    return (
-        f'<h3>{escape(title)}</h3><div class="card"><table><tr>{head}</tr>{body}</table></div>'
-    )
+    return f'<h3>{escape(title)}</h3><div class="card"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _method(number: int, method: MethodReport) -> str:

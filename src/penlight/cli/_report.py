@@ -288,9 +288,7 @@ def _blocks(
         size = math.prod(value.sizes) * value.scalar_type.item_size
         is_state = value.data_buffer_idx > 0 or i in early
         first, last = (0, end) if is_state else (when[0], when[-1])
-        found.append(
-            Block(place.memory_id, place.memory_offset, size, first, last, [i], is_state)
-        )
+        found.append(Block(place.memory_id, place.memory_offset, size, first, last, [i], is_state))
     return _merge(found)
 
 

@@ -137,6 +137,6 @@ def _show_method(console: Console, method: MethodReport) -> None:
 
     table = _table("Memory plan", ">Arena", ">Size", ">Peak in use", ">At instruction", ">State")
     for arena in method.arenas:
-        sizes = [spell_bytes(n) for n in (arena.nbytes, arena.peak, arena.state)]
-        _row(table, arena.arena, sizes[0], sizes[1], arena.peak_at, sizes[2])
+        size, peak, state = (spell_bytes(n) for n in (arena.nbytes, arena.peak, arena.state))
+        _row(table, arena.arena, size, peak, arena.peak_at, state)
     console.print(table)

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from penlight.errors import RuntimeFailure
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from penlight.cli._values import Wanted
 
 EXAMPLES = [
     "penlight run add.pte --input 1.0 --input 2.0",
@@ -31,7 +26,7 @@ def run(
             "--input",
             "-i",
             metavar="VALUE",
-            help="One input; repeat it for each, in order. A number (1.0), a list (\\[\\[1,2],\\[3,4]]), "
+            help="One input; repeat it for each, in order. A number (1.0), a list (\\[1, 2]), "
             "a file (@x.npy, @x.npz:name), or random:, zeros:, ones: for the declared shape; a "
             "shape may follow (random:1x8).",
         ),
@@ -67,29 +62,28 @@ def run(
     """
     import numpy as np
 
-    from penlight.cli._values import parse_value
+    from penlight.cli._values import parse_value, readable
     from penlight.runtime import load
 
     loaded = load(program, threads=threads).method(method)
-    wanted = [_wanted(i, info) for i, info in enumerate(loaded.inputs)]
+    wanted = loaded.inputs
     texts = input_ or []
     if len(texts) != len(wanted):
-        declared = "; ".join(f"{w.where}: {w.spelled()}" for w in wanted)
+        declared = "; ".join(f"{info.name}: {info.describe()}" for info in wanted) or "none"
         raise RuntimeFailure(
             f"[run] expected {len(wanted)} inputs for method {method!r} but got {len(texts)}; "
             f"give each with --input ({declared})"
         )
     generator = np.random.default_rng(seed)
     values = [parse_value(t, w, generator) for t, w in zip(texts, wanted, strict=True)]
-    results = loaded.execute(values)
+    results = [
+        readable(result, info.dtype) if isinstance(result, np.ndarray) else result
+        for result, info in zip(loaded.execute(values), loaded.outputs, strict=True)
+    ]
     if output is not None:
         _save(output, results)
     else:
         _show(results)
-
-
-def _wanted(index: int, info: Any) -> Wanted:
-    raise NotImplementedError
 
 
 def _save(path: Path, results: list[Any]) -> None:

@@ -1,0 +1,22 @@
+"""Settings for all tests: repeatable, and not more threads than the workers share."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports torch: each of the two workers gets one core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "penlight",
+    deadline=None,  # a busy machine is no failure
+    derandomize=True,
+    database=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("penlight")
