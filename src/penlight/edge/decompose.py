@@ -95,6 +95,19 @@ def _scalar_tensor(value: Any, **options: Any) -> torch.Tensor:
     return aten.full([], value, **options)  # type: ignore[no-any-return]
 
 
+def _renamed(old: Any, new: Any) -> None:
+    """`old` is another spelling of `new`, with the same arguments."""
+    _OPEN[old] = lambda *args, **kwargs: new(*args, **kwargs)
+
+
+for _kind, _tensor in (("Scalar", "Tensor_Scalar"), ("Tensor", "Tensor")):
+    _renamed(getattr(aten.__lshift__, _kind), getattr(aten.bitwise_left_shift, _tensor))
+    _renamed(getattr(aten.__rshift__, _kind), getattr(aten.bitwise_right_shift, _tensor))
+    _renamed(getattr(aten.__and__, _kind), getattr(aten.bitwise_and, _kind))
+    _renamed(getattr(aten.__or__, _kind), getattr(aten.bitwise_or, _kind))
+    _renamed(getattr(aten.__xor__, _kind), getattr(aten.bitwise_xor, _kind))
+
+
 @functools.cache
 def _torch_table() -> dict[Any, Callable[..., Any]]:
     with warnings.catch_warnings():

@@ -26,7 +26,7 @@ def normalize_reshapes(graph: EdgeGraph) -> None:
     """Turn unsqueeze, squeeze, and permutes and selects of size-1 dimensions into views."""
     for node in graph.calls():
         source = node.args[0] if node.args else None
-        if not isinstance(source, Node) or not isinstance(node.meta.get("val"), torch.Tensor):
+        if not isinstance(source, Node) or not _is_tensor(source) or not _is_tensor(node):
             continue
         if node.target in _RESHAPES or _moves_nothing(node, source):
             sizes = list(node.meta["val"].shape)
@@ -38,6 +38,10 @@ def normalize_reshapes(graph: EdgeGraph) -> None:
                 node.args, node.kwargs = (source, sizes), {}
         if node.target is aten.view_copy.default:
             _skip_inner_view(node)
+
+
+def _is_tensor(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), torch.Tensor)
 
 
 def _moves_nothing(node: Node, source: Node) -> bool:
