@@ -17,21 +17,20 @@ template <class C> static C minus(C a, C b) {
     else return wrap_subtract(a, b);
 }
 
-static constexpr PointwiseOp arithmetic(PointwiseOp op, bool accepts_bool = true) {
-    op.exact_scalars = true;
+static constexpr PointwiseOp arithmetic(PointwiseOp op, bool exact_scalar = false) {
     op.modular = true;
-    op.accepts_bool = accepts_bool;
+    op.exact_scalar = exact_scalar;
     return op;
 }
 static constexpr PointwiseOp add_op = arithmetic(binary<[](auto a, auto b) { return plus(a, b); }>());
 static constexpr PointwiseOp add_scaled_op = arithmetic(
     binary<[](auto a, auto b, const auto* p) { return plus(a, times(p[0], b)); }>());
 static constexpr PointwiseOp sub_op =
-    arithmetic(binary<[](auto a, auto b) { return minus(a, b); }>(), false);
+    arithmetic(binary<[](auto a, auto b) { return minus(a, b); }>());
 static constexpr PointwiseOp sub_scaled_op = arithmetic(
-    binary<[](auto a, auto b, const auto* p) { return minus(a, times(p[0], b)); }>(), false);
+    binary<[](auto a, auto b, const auto* p) { return minus(a, times(p[0], b)); }>());
 static constexpr PointwiseOp mul_op =
-    arithmetic(binary<[](auto a, auto b) { return times(a, b); }>());
+    arithmetic(binary<[](auto a, auto b) { return times(a, b); }>(), true);
 
 static Status scaled(Context& ctx, const PointwiseOp& plain, const PointwiseOp& with_alpha,
                      const Input& a, const Input& b, const Scalar& alpha, Tensor& out) {
@@ -40,6 +39,16 @@ static Status scaled(Context& ctx, const PointwiseOp& plain, const PointwiseOp& 
         return ctx.fail("expected an integer alpha for integer tensors but got %g", alpha.real);
     }
     return pointwise(ctx, with_alpha, {a, b}, out, {alpha});
+}
+
+static Status subtract(Context& ctx, const Input& a, const Input& b, const Scalar& alpha,
+                       Tensor& out) {
+    for (const Input* input : {&a, &b}) {
+        const bool truth = input->tensor != nullptr ? input->tensor->dtype == PENLIGHT_BOOL
+                                                    : input->scalar.kind == PENLIGHT_BOOLEAN;
+        if (truth) return ctx.fail("expected numbers but got bool; use logical_xor or cast first");
+    }
+    return scaled(ctx, sub_op, sub_scaled_op, a, b, alpha, out);
 }
 
 static Status add_out(Context& ctx, const Tensor& self, const Tensor& other, Scalar alpha,
@@ -52,16 +61,16 @@ static Status add_Scalar_out(Context& ctx, const Tensor& self, Scalar other, Sca
 }
 static Status sub_out(Context& ctx, const Tensor& self, const Tensor& other, Scalar alpha,
                       Tensor& out) {
-    return scaled(ctx, sub_op, sub_scaled_op, self, other, alpha, out);
+    return subtract(ctx, self, other, alpha, out);
 }
 static Status sub_Scalar_out(Context& ctx, const Tensor& self, Scalar other, Scalar alpha,
                              Tensor& out) {
-    return scaled(ctx, sub_op, sub_scaled_op, self, other, alpha, out);
+    return subtract(ctx, self, other, alpha, out);
 }
 // other - alpha * self
 static Status rsub_Scalar_out(Context& ctx, const Tensor& self, Scalar other, Scalar alpha,
                               Tensor& out) {
-    return scaled(ctx, sub_op, sub_scaled_op, other, self, alpha, out);
+    return subtract(ctx, other, self, alpha, out);
 }
 
 }  // namespace penlight::kernels

@@ -16,8 +16,10 @@ template <auto F> static void integer_block(const Block& b) {
 }
 
 template <auto Real, auto Integer> static constexpr PointwiseOp division() {
-    return {&block<float, Real, 2>, &block<double, Real, 2>, &integer_block<Integer>,
-            Rule::promote, true};
+    PointwiseOp op{&block<float, Real, 2>, &block<double, Real, 2>, &integer_block<Integer>,
+                   Rule::promote};
+    op.accepts_bool = false;
+    return op;
 }
 
 template <class C> static C floored_real_remainder(C a, C b) {
@@ -28,14 +30,16 @@ template <class C> static C floored_real_remainder(C a, C b) {
 // floor(a / b), from the remainder: rounding a / b first could reach the next integer.
 template <class C> static C floored_real_quotient(C a, C b) {
     if (b == 0) return a / b;
-    const C quotient = (a - floored_real_remainder(a, b)) / b;
+    const C remainder = std::fmod(a, b);
+    C quotient = (a - remainder) / b;
+    if (remainder != 0 && (remainder < 0) != (b < 0)) quotient -= 1;
     if (quotient == 0) return std::copysign(C(0), a / b);
     return std::nearbyint(quotient);
 }
 
 static constexpr PointwiseOp true_op = [] {
     PointwiseOp op = real_only<[](auto a, auto b) { return a / b; }, 2>();
-    op.exact_scalars = true;
+    op.exact_scalar = true;
     op.expensive = false;
     return op;
 }();

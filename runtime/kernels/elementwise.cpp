@@ -370,7 +370,7 @@ Status pointwise(Context& ctx, const PointwiseOp& op, std::initializer_list<Inpu
     int l = 0;
     for (const Input& input : inputs) {
         const bool number = input.tensor == nullptr || input.tensor->rank == 0;
-        const bool exact = op.exact_scalars && number && is_floating(common);
+        const bool exact = op.exact_scalar && l == 1 && number && is_floating(common);
         PENLIGHT_TRY(set_input(ctx, loop, l++, input, c, common, exact));
     }
     PENLIGHT_TRY(set_output(ctx, loop, out, c, common, op.rule == Rule::test));

@@ -44,9 +44,9 @@ enum class Rule : uint8_t {
 struct PointwiseOp {
     BlockFunction f32, f64, i64;  // null where PyTorch does not define the operator
     Rule rule;
-    // Numbers and 0-d tensors are not rounded to a half-precision common dtype before use, as in
-    // PyTorch's add, sub, mul and div.
-    bool exact_scalars = false;
+    // A second operand that is a number or 0-d tensor is not rounded to a half-precision common
+    // dtype before use: PyTorch's mul and div.
+    bool exact_scalar = false;
     bool modular = false;    // right for uint64 although computed in int64
     bool accepts_bool = true;
     bool expensive = false;  // worth threads at a few thousand elements

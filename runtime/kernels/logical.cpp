@@ -5,7 +5,6 @@
 namespace penlight::kernels {
 
 static constexpr PointwiseOp logical(PointwiseOp op) {
-    op.exact_scalars = true;
     op.modular = true;
     return op;
 }

@@ -36,7 +36,7 @@ static constexpr PointwiseOp numbers_only(PointwiseOp op) {
     return op;
 }
 
-static constexpr PointwiseOp abs_op = unary<absolute>();
+static constexpr PointwiseOp abs_op = numbers_only(unary<absolute>());
 static constexpr PointwiseOp neg_op = numbers_only(unary<negative>());
 static constexpr PointwiseOp ceil_op =
     numbers_only(rounding<[](auto x) { return std::ceil(x); }>());
