@@ -119,8 +119,8 @@ def markdown(rows: list[Row], threads: int) -> str:
         "# Benchmarks",
         "",
         f"Made by `make bench`, {threads} threads, torch {torch.__version__.split('+')[0]}. "
-        "In brackets: how many times longer than Penlight. ExecuTorch runs the kernels of its wheel, "
-        "without a delegate, with as many threads as it chooses.",
+        "In brackets: how many times longer than Penlight. ExecuTorch runs the kernels of its "
+        "wheel, without a delegate, with as many threads as it chooses.",
         "",
         "| | " + " | ".join(ENGINES) + " |",
         "|---" * (len(ENGINES) + 1) + "|",

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import ROOT, Penlight, one_error_line
 
 from penlight.cli._app import run_command_line, verbs
+from tests.cli.conftest import ROOT, Penlight, one_error_line
 
 
 def test_every_public_module_is_a_verb_with_help_and_examples(penlight: Penlight) -> None:

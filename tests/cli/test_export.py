@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.cli.conftest import ROOT, Penlight, one_error_line
 
 MODELS = """

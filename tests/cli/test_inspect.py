@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Penlight
 
 from penlight.cli._report import Block, live_bytes
 from penlight.program.read import read_program
 from penlight.program.schema import ExecutionPlan
 from penlight.program.write import Blob, ProgramBuilder
+from tests.cli.conftest import Penlight
 
 
 def test_tables_name_the_operators_and_the_inputs(penlight: Penlight, mlp_pte: Path) -> None:

@@ -63,7 +63,7 @@ def test_plain_values() -> None:
     assert parse("true", plain("bool")) is True
     assert parse("@text", plain("str")) == "@text"
     assert parse("none", plain("none")) is None
-    with pytest.raises(RuntimeFailure, match="expected a int value but got '7.5'"):
+    with pytest.raises(RuntimeFailure, match="expected a int value but got"):
         parse("7.5", plain("int"))
     with pytest.raises(UnsupportedError, match="list of int"):
         parse("[1]", plain("list of int"))
