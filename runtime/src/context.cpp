@@ -3,7 +3,7 @@
 
 #include "error.h"
 #include "memory.h"
-#include "threads.h"
+#include "method.h"
 
 namespace penlight {
 
@@ -67,13 +67,8 @@ Status resize(Context& ctx, Tensor& out, int32_t rank, const int64_t* sizes) {
             "expected a result of at most %zu bytes but got %lld; export with larger "
             "bounds in dynamic_shapes",
             out.capacity, static_cast<long long>(nbytes));
-    int64_t stride = 1;
-    for (int32_t i = rank - 1; i >= 0; i--) {
-        int32_t d = out.dim_order[i];
-        out.sizes[d] = sizes[d];
-        out.strides[d] = stride;
-        stride *= sizes[d] > 1 ? sizes[d] : 1;
-    }
+    std::memmove(out.sizes, sizes, static_cast<size_t>(rank) * sizeof *sizes);
+    set_strides(out);
     return Status::ok;
 }
 

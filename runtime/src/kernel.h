@@ -62,7 +62,7 @@ struct Tensor : penlight_tensor {
         int64_t expected = 1;
         for (int32_t d = rank - 1; d >= 0; d--) {
             if (sizes[d] != 1 && strides[d] != expected) return false;
-            expected *= sizes[d];
+            expected *= sizes[d] > 1 ? sizes[d] : 1;
         }
         return true;
     }
@@ -130,6 +130,7 @@ struct penlight_context {
     const char* where;          // the operator's name, for error messages
     penlight_error* error;      // never null while a kernel runs
     penlight::Isa isa;          // the instruction set chosen when the runtime was made
+    uint32_t depth;             // how many delegates the program is nested in
 
     // Record "[where] message" and return execution_failed.
     [[gnu::format(printf, 2, 3)]] penlight::Status fail(const char* format, ...);
