@@ -80,7 +80,8 @@ Plan make_plan(const Gemm& g, Compute c, int tile_rows, int tile_cols, int64_t t
         p.col_blocks = (g.cols + p.block_cols - 1) / p.block_cols;
         return p.tasks = p.row_blocks * p.col_blocks * g.outer * g.inner;
     };
-    while (count() < wanted && p.block_cols > tile_cols)
+    if (p.dot) p.block_cols = round_up(g.cols, tile_cols);
+    while (!p.dot && count() < wanted && p.block_cols > tile_cols)
         p.block_cols = round_up(p.block_cols / 2, tile_cols);
     while (count() < wanted && p.block_rows > tile_rows)
         p.block_rows = round_up(p.block_rows / 2, tile_rows);
