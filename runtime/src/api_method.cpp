@@ -187,3 +187,19 @@ penlight_status penlight_method_output(const penlight_method* method, size_t ind
     *value = method->outputs[index].value;
     return PENLIGHT_OK;
 }
+
+size_t penlight_method_state_count(const penlight_method* method) {
+    return method ? method->state_count : 0;
+}
+
+penlight_status penlight_method_state(penlight_method* method, size_t index,
+                                      penlight_tensor** tensor, penlight_error* error) {
+    if (!method || !tensor)
+        return null_argument("penlight_method_state", "a method and a place for the tensor", error);
+    if (index >= method->state_count)
+        return give(penlight::report(error, penlight::Status::invalid_argument, method->label,
+                                     "expected a state below %zu but got %zu; ask for their number",
+                                     method->state_count, index));
+    *tensor = method->states[index];
+    return PENLIGHT_OK;
+}

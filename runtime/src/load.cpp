@@ -35,12 +35,21 @@ Status Loader::build() {
     PENLIGHT_TRY(reserve());
     PENLIGHT_TRY(make_values());
     PENLIGHT_TRY(make_interface());
+    find_states();
     PENLIGHT_TRY(find_missing());
     PENLIGHT_TRY(make_instructions());
     mark_unstable();
     PENLIGHT_TRY(place_unplanned());
     PENLIGHT_TRY(check_instructions());
     return size_scratch();
+}
+
+// A tensor with memory of its own whose contents the file gives, or that it names.
+bool Loader::is_state(Table tensor) {
+    if (!tensor.has(schema::Tensor::allocation_info)) return false;
+    if (tensor.get<uint32_t>(schema::Tensor::data_buffer_idx) != 0) return true;
+    Table extra = tensor.table(schema::Tensor::extra_tensor_info);
+    return !extra.string(schema::ExtraTensorInfo::fully_qualified_name).empty();
 }
 
 void Loader::count_value(Table value) {
@@ -50,6 +59,7 @@ void Loader::count_value(Table value) {
     switch (type) {
         case schema::KernelTypes::Tensor:
             counts.tensors++;
+            counts.states += is_state(body) ? 1 : 0;
             counts.dims += body.vector<int32_t>(schema::Tensor::sizes).size();
             break;
         case schema::KernelTypes::IntList:
@@ -144,6 +154,7 @@ uint64_t Loader::lay_out(std::byte* base) {
     method_.delegates = layout.take<Delegate>(counts.delegates);
     method_.chains = layout.take<Chain>(counts.chains);
     method_.restores = layout.take<Restore>(counts.restores);
+    method_.states = layout.take<Tensor*>(counts.states);
     method_.values = layout.take<Value>(counts.values);
     method_.nothing = layout.take<Value>(1);
     method_.flags = layout.take<uint8_t>(counts.values);

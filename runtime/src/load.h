@@ -35,6 +35,7 @@ class Loader {
     void count_value(Table value);
     void count_instruction(Table instruction);
     bool is_view_call(Table call) const;
+    static bool is_state(Table tensor);
     uint64_t lay_out(std::byte* base);
     Status reserve();
     Status make_values();
@@ -43,6 +44,7 @@ class Loader {
     template <class T> Status make_list(uint32_t index, Vector<T> items);
     Status make_numbers(uint32_t index, Vector<double> items);
     Status make_interface();
+    void find_states();
     Status find_missing();
     Status make_instructions();
     Status make_instruction(Table table, Instruction* instruction);

@@ -149,6 +149,16 @@ Status Loader::make_interface() {
     return Status::ok;
 }
 
+void Loader::find_states() {
+    for (uint32_t i = 0; i < values_.size(); i++) {
+        if (method_.values[i].tag != PENLIGHT_TENSOR || (method_.flags[i] & is_input)) continue;
+        if (is_state(values_[i].table(schema::EValue::val)) &&
+            method_.state_count < method_.counts.states)
+            method_.states[method_.state_count++] =
+                static_cast<Tensor*>(method_.values[i].as.tensor);
+    }
+}
+
 // Tensors to which the file gives no memory: inputs take the caller's, views that of another
 // tensor, and the rest, usually outputs, get some here.
 Status Loader::place_unplanned() {

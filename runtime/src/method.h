@@ -76,7 +76,7 @@ struct Restore {
 // How many of each thing a plan needs.
 struct Counts {
     size_t values, tensors, dims, pointers, reals, instructions, chains, inputs, outputs, delegates,
-        arenas, restores;
+        arenas, restores, states;
 };
 
 // Flags of a value.
@@ -107,6 +107,8 @@ struct penlight_method {
     penlight::Delegate* delegates = nullptr;
     penlight::Restore* restores = nullptr;
     size_t restore_count = 0;
+    penlight::Tensor** states = nullptr;  // tensors kept between runs
+    size_t state_count = 0;
     penlight::Block* arenas = nullptr;  // [non_const_buffer_sizes], the first unused
     penlight::Block unplanned;          // tensors to which the file gives no memory
     penlight::Block scratch;
