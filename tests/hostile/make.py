@@ -63,7 +63,7 @@ def sound_program() -> bytes:
     builder = ProgramBuilder()
     weight = builder.add_constant(Blob(np.ones((2, 2), np.float32)))
     state = builder.add_mutable_initial(Blob(np.ones((2, 2), np.float32)))
-    processed = builder.add_delegate_data(Blob(b""))
+    processed = builder.add_delegate_data(Blob(struct.pack("<I", 1)))  # one output
     builder.add_named_data("penlight.a", Blob(b"first"))
     builder.add_named_data("penlight.b", Blob(b"second"))
 
@@ -169,11 +169,17 @@ def byte_cases(sound: bytes) -> Iterator[Case]:
         "header magic gone", sound[:8] + b"eh99" + sound[12:], r"\[segments\[0\]\]", "segment 0"
     )
     yield case("header too short", patched(sound, 12, "I", 8), r"\[header\]", "header")
-    for name, at in (("program size", 16), ("segment base", 24), ("segment size", 32)):
+    for name, at, runtime in (
+        ("program size", 16, "a program size"),
+        ("segment base", 24, "a segment base"),
+        ("segment size", 32, "segments that end"),
+    ):
         for size in (len(sound) + 1, 2**63, 2**64 - 1):
-            yield case(f"{name} {size:x}", patched(sound, at, "Q", size), r"\[header\]")
+            yield case(f"{name} {size:x}", patched(sound, at, "Q", size), r"\[header\]", runtime)
     yield case("program size tiny", patched(sound, 16, "Q", 41), "", damaged)
-    yield case("segments before the tables end", patched(sound, 24, "Q", 64), r"\[header\]")
+    yield case(
+        "segments before the tables end", patched(sound, 24, "Q", 64), r"\[header\]", "segment base"
+    )
     header = read_program(sound).header
     cuts = {4, 7, 8, 20, 39, 40, 47, 48, 60, header.program_size - 1, header.program_size}
     cuts |= {header.segment_base_offset, len(sound) - 1}
@@ -181,30 +187,35 @@ def byte_cases(sound: bytes) -> Iterator[Case]:
     for cut in sorted(cuts):
         yield case(f"cut at {cut}", sound[:cut])
 
+    outside = ("an offset within", "an offset inside")
+    vtables = ("a vtable", "vtable inside")
+    tables = ("a table that ends within", "table and its vtable inside")
+    fields = ("to lie within its table", "a field inside its table")
+    counts = ("items that fit", "a list that ends inside")
     for name, offset in (("zero", 0), ("outside", len(sound)), ("huge", 2**32 - 1)):
-        yield case(f"root offset {name}", patched(sound, 0, "I", offset))
+        yield case(f"root offset {name}", patched(sound, 0, "I", offset), *outside)
     root = struct.unpack_from("<I", sound)[0]
     distances = {"before": 2**31 - 1, "after": -(2**31), "itself": 0, "end": -4000}
     for name, distance in distances.items():
-        yield case(f"vtable {name}", patched(sound, root, "i", distance))
+        yield case(f"vtable {name}", patched(sound, root, "i", distance), *vtables)
     vtable = root - struct.unpack_from("<i", sound, root)[0]
     for name, size in (("odd", 7), ("tiny", 2), ("huge", 65534)):
-        yield case(f"vtable size {name}", patched(sound, vtable, "H", size))
-    yield case("table size tiny", patched(sound, vtable + 2, "H", 2))
-    yield case("table size huge", patched(sound, vtable + 2, "H", 65535))
-    yield case("field outside its table", patched(sound, vtable + 6, "H", 60000))
-    yield case("field in the vtable offset", patched(sound, vtable + 6, "H", 1))
+        yield case(f"vtable size {name}", patched(sound, vtable, "H", size), *vtables)
+    yield case("table size tiny", patched(sound, vtable + 2, "H", 2), *tables)
+    yield case("table size huge", patched(sound, vtable + 2, "H", 65535), *tables)
+    yield case("field outside its table", patched(sound, vtable + 6, "H", 60000), *fields)
+    yield case("field in the vtable offset", patched(sound, vtable + 6, "H", 1), *fields)
 
     for path in (("execution_plan",), (*FORWARD, "values"), (*TENSOR, "sizes"), (*FORWARD, "name")):
         at = position(sound, *path)
         for offset in (0, 2**31, 2**32 - 1, 2**32 - at, len(sound) - at):
-            yield case(f"{path[-1]} offset {offset:x}", patched(sound, at, "I", offset))
+            yield case(f"{path[-1]} offset {offset:x}", patched(sound, at, "I", offset), *outside)
         vector = at + struct.unpack_from("<I", sound, at)[0]
         for count in (2**16, 2**30, 2**30 + 1, 2**31, 2**32 - 1):
-            yield case(f"{path[-1]} count {count:x}", patched(sound, vector, "I", count))
+            yield case(f"{path[-1]} count {count:x}", patched(sound, vector, "I", count), *counts)
     name = position(sound, *FORWARD, "name")
     end = name + struct.unpack_from("<I", sound, name)[0] + 4 + len("forward")
-    yield case("name without its end", patched(sound, end, "B", 65))
+    yield case("name without its end", patched(sound, end, "B", 65), "zero byte", "zero byte")
 
     for tag in (0, 12, 255):
         at = position(sound, *FORWARD, "values", X, "val_type")

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from penlight.errors import RuntimeFailure
-from penlight.runtime import abi
+from penlight.runtime import abi, names
 from penlight.runtime.values import (
     Array,
     Input,
@@ -133,6 +133,7 @@ class Program:
         self._engine = engine
         self._lock = threading.Lock()
         self._methods: dict[str, Method] = {}
+        self._names: names.Names | None = None  # read when first asked for
         self._keep = source if isinstance(source, bytes) else None
         pointer, runtime = ctypes.c_void_p(), engine.handle.get()
         if isinstance(source, bytes):
@@ -158,8 +159,8 @@ class Program:
         abi.call("program_method_counts", pointer, key, *map(ctypes.byref, counts))
         return MethodInfo(
             name=name,
-            inputs=self._infos(key, "input", counts[0].value),
-            outputs=self._infos(key, "output", counts[1].value),
+            inputs=self._infos(name, "input", counts[0].value),
+            outputs=self._infos(name, "output", counts[1].value),
         )
 
     def memory(self, name: str = "forward") -> MemoryInfo:
@@ -169,13 +170,19 @@ class Program:
         abi.call("program_method_memory", pointer, key, ctypes.byref(record))
         return MemoryInfo(record.planned, record.scratch, record.structures)
 
-    def _infos(self, key: bytes, what: str, count: int) -> tuple[ValueInfo, ...]:
+    def _infos(self, method: str, what: str, count: int) -> tuple[ValueInfo, ...]:
+        if self._names is None:
+            stored = self.named_data.get(names.KEY)
+            self._names = names.parameter_names(bytes(stored)) if stored else {}
+        known = self._names.get(method, {}).get(f"{what}s", [])
         infos = []
         for index in range(count):
             record = abi.ValueInfoRecord()
             pointer = self._handle.get()
-            abi.call(f"program_{what}_info", pointer, key, index, ctypes.byref(record))
-            infos.append(value_info(record, f"{what} {index}"))
+            found = method.encode(), index, ctypes.byref(record)
+            abi.call(f"program_{what}_info", pointer, *found)
+            name = known[index] if index < len(known) and known[index] else f"{what} {index}"
+            infos.append(value_info(record, name))
         return tuple(infos)
 
     def _known(self, name: str) -> bytes:
