@@ -33,28 +33,7 @@ static Status hardtanh_out(Context& ctx, const Tensor& self, Scalar min_val, Sca
     return pointwise(ctx, hardtanh_op, {self}, out, {min_val, max_val});
 }
 
-// x * P(standard normal <= x)
-static constexpr PointwiseOp gelu_op = real_only<[](auto x) {
-    using C = decltype(x);
-    return C(0.5) * x * (1 + std::erf(x * C(0.70710678118654752440)));
-}>();
-// Its approximation by Hendrycks and Gimpel, arXiv:1606.08415: sqrt(2/pi) and a cubic.
-static constexpr PointwiseOp gelu_tanh_op = real_only<[](auto x) {
-    using C = decltype(x);
-    return C(0.5) * x *
-           (1 + std::tanh(C(0.79788456080286535588) * (x + C(0.044715) * x * x * x)));
-}>();
-static Status gelu_out(Context& ctx, const Tensor& self, std::string_view approximate,
-                       Tensor& out) {
-    if (approximate == "none") return pointwise(ctx, gelu_op, {self}, out);
-    if (approximate == "tanh") return pointwise(ctx, gelu_tanh_op, {self}, out);
-    return ctx.fail("expected approximate to be 'none' or 'tanh' but got '%.*s'",
-                    static_cast<int>(approximate.size()), approximate.data());
-}
-
-static constexpr PointwiseOp silu_op = real_only<[](auto x) { return x / (1 + std::exp(-x)); }>();
-
-// p: lower and upper bound of x, -1 and 2 where none was given
+// p: lower and upper bound of x
 static constexpr PointwiseOp logit_op = real_only<[](auto x, const auto* p) {
     x = x < p[0] ? p[0] : (x > p[1]) ? p[1] : x;
     return std::log(x / (1 - x));
@@ -110,10 +89,8 @@ static Status glu_out(Context& ctx, const Tensor& self, int64_t dim, Tensor& out
 PENLIGHT_DEFINE_KERNEL(leaky_relu_out)
 PENLIGHT_DEFINE_KERNEL(elu_out)
 PENLIGHT_DEFINE_KERNEL(hardtanh_out)
-PENLIGHT_DEFINE_KERNEL(gelu_out)
 PENLIGHT_DEFINE_KERNEL(logit_out)
 PENLIGHT_DEFINE_KERNEL(softplus_out)
 PENLIGHT_DEFINE_KERNEL(glu_out)
-PENLIGHT_UNARY_KERNEL(silu, silu_op)
 PENLIGHT_UNARY_KERNEL(hardsigmoid, hardsigmoid_op)
 PENLIGHT_UNARY_KERNEL(hardswish, hardswish_op)

@@ -1,4 +1,4 @@
-// Functions of one real number. Integers become float32 first.
+// Functions of one real number, by the C library. Integers become float32 first.
 #include "elementwise.h"
 
 #define PENLIGHT_MATH(NAME, EXPRESSION)                                                         \
@@ -16,9 +16,7 @@ PENLIGHT_MATH(atan, std::atan(x))
 PENLIGHT_MATH(atanh, std::atanh(x))
 PENLIGHT_MATH(cos, std::cos(x))
 PENLIGHT_MATH(cosh, std::cosh(x))
-PENLIGHT_MATH(erf, std::erf(x))
 PENLIGHT_MATH(erfc, std::erfc(x))
-PENLIGHT_MATH(exp, std::exp(x))
 PENLIGHT_MATH(exp2, std::exp2(x))
 PENLIGHT_MATH(expm1, std::expm1(x))
 PENLIGHT_MATH(log, std::log(x))
@@ -27,9 +25,7 @@ PENLIGHT_MATH(log1p, std::log1p(x))
 PENLIGHT_MATH(log2, std::log2(x))
 PENLIGHT_MATH(reciprocal, 1 / x)
 PENLIGHT_MATH(rsqrt, 1 / std::sqrt(x))
-PENLIGHT_MATH(sigmoid, 1 / (1 + std::exp(-x)))
 PENLIGHT_MATH(sin, std::sin(x))
 PENLIGHT_MATH(sinh, std::sinh(x))
 PENLIGHT_MATH(sqrt, std::sqrt(x))
 PENLIGHT_MATH(tan, std::tan(x))
-PENLIGHT_MATH(tanh, std::tanh(x))

@@ -146,7 +146,9 @@ def make_call(
 def execute(call: Call) -> list[torch.Tensor]:
     """Run a call in Penlight."""
     data, inputs = build_program(call)
-    return list(penlight.load(data).forward(*inputs))
+    with penlight.load(data, threads=2) as program:
+        outputs = program.method("forward").execute(inputs)
+    return [_as_torch(o, t.dtype) for o, t in zip(outputs, call.outputs, strict=True)]
 
 
 def build_program(call: Call) -> tuple[bytes, list[torch.Tensor]]:
@@ -249,6 +251,12 @@ def _dim_order(t: torch.Tensor) -> list[int]:
             raise ValueError(f"strides {t.stride()} of shape {list(t.shape)} are not dense")
         stride *= max(1, t.shape[d])
     return order
+
+
+def _as_torch(output: Any, dtype: torch.dtype) -> torch.Tensor:
+    """Outputs are numpy arrays where no input was a tensor; numpy has no bfloat16."""
+    tensor = output if isinstance(output, torch.Tensor) else torch.from_numpy(output)
+    return tensor.view(dtype) if tensor.dtype == torch.uint16 else tensor
 
 
 def _bytes(t: torch.Tensor) -> bytes:
