@@ -66,7 +66,10 @@ def progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
         BarColumn(bar_width=28),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(first, total=None)
 
         def report(step: str, done: int = 0, total: int = 0) -> None:

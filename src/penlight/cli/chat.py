@@ -1,0 +1,126 @@
+"""``penlight chat``: talk with a language model in a terminal, or ask it once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from penlight.errors import RuntimeFailure
+
+EXAMPLES = [
+    "penlight chat smollm2.pte",
+    "penlight chat SmolLM2-135M-Instruct.Q4_1.gguf   (exported into a cache first)",
+    'penlight chat smollm2.pte --prompt "What is the capital of France?"',
+    'cat notes.txt | penlight chat smollm2.pte --prompt "Summarise this:"',
+    "penlight chat smollm2.pte --temperature 0.7 --top-p 0.9 --seed 1",
+]
+
+
+def chat(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A .pte file, or a checkpoint, which is exported into a cache first: a .gguf "
+            "file, a Hugging Face or Meta folder, or a hub id.",
+        ),
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", "-p", metavar="TEXT", help="Ask this once and exit."),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option("--system", "-s", metavar="TEXT", help="What the model is told first."),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", metavar="X", help="0 takes the likeliest token each time."),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", metavar="N", help="Choose among the N likeliest.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", metavar="X", help="Choose among the likeliest of sum X."),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option("--min-p", metavar="X", help="Leave out what is X times less likely."),
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None,
+        typer.Option("--repetition-penalty", metavar="X", help="Above 1: repeat less."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", help="The same seed gives the same text."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", "-n", metavar="N", help="The longest answer, in tokens."),
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", metavar="TEXT", help="End the answer before this; repeatable."),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option("--context", "-c", min=1, metavar="N", help="Tokens to remember at most."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", "-t", min=1, metavar="N", help="One per performance core."),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the text as it is, without a chat template.")
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print text as it comes, no markdown.")
+    ] = False,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Print speeds after each answer, on standard error.")
+    ] = False,
+) -> None:
+    """Chat with a language model. Needs no torch and no other file than the .pte.
+
+    In a terminal: Enter sends, Alt+Enter begins a new line, Ctrl-C stops the answer, /help lists
+    the commands. Text on standard input is the question, or follows --prompt.
+    """
+    from penlight.cli._cache import program_of
+    from penlight.cli._chat import Conversation, ask, talk
+    from penlight.llm import LLM
+
+    given = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "seed": seed,
+        "max_new_tokens": max_tokens,
+        "stop": stop,
+    }
+    sampling: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    piped = None if sys.stdin is None or sys.stdin.isatty() else _read_standard_input()
+    question = "\n\n".join(part for part in (prompt, piped) if part)
+    if not question and (prompt is not None or piped is not None):
+        raise RuntimeFailure("[chat] expected a question but it is empty; write something")
+    with LLM(program_of(model), context=context, threads=threads) as llm:
+        conversation = Conversation(llm, system=system, sampling=sampling, raw=raw)
+        if question:
+            ask(conversation, question, plain=plain, stats=stats)
+        else:
+            talk(conversation, plain=plain, stats=stats)
+
+
+def _read_standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode().strip()
+    except UnicodeDecodeError as error:
+        raise RuntimeFailure(
+            f"[chat] expected UTF-8 text on standard input but byte {error.start} is none; "
+            "convert it, for example with iconv"
+        ) from None

@@ -1,0 +1,54 @@
+"""The README tells the truth: its code runs, its commands exist, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/index.md"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+
+
+def test_python_and_shell_of_the_readme_run_in_order(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    bin_folder = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    text = (ROOT / "README.md").read_text()
+    found = re.findall(r"^```(python|sh)\n(.*?)^```", text, re.M | re.S)
+    assert [language for language, _ in found].count("python") >= 2
+    outputs = []
+    for language, code in found:
+        command = [sys.executable, "-c", code] if language == "python" else ["bash", "-ec", code]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+        outputs.append(done.stdout)
+    assert outputs[1].startswith("3.0\n")
+    assert outputs[-1].rstrip().endswith("3")
+
+
+def test_the_two_commands_are_targets_of_make() -> None:
+    commands = [line.split("#")[0].split() for line in "".join(blocks("bash")).splitlines() if line]
+    assert commands == [["make", "demo"], ["make", "test"]]
+    for command in commands:
+        subprocess.run([*command, "-n"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_paths_lead_to_files(page: str) -> None:
+    path = ROOT / page
+    text = path.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    named = re.findall(r"`((?:src|runtime|tests|docs|examples|bench)/[\w./]+)`", text)
+    targets = [path.parent / link for link in links] + [ROOT / name for name in named]
+    assert not [str(t) for t in targets if not t.exists()]
