@@ -295,11 +295,16 @@ def _out_schema(overload: torch._ops.OpOverload) -> Any:
 
 
 def signature(out_schema: Any) -> str:
-    """Argument types as the runtime writes them: "Tensor, int[]?, bool, Tensor!"."""
+    """Argument types as the runtime writes them: "Tensor, int[]?, bool, Tensor!".
+
+    A number that an operator returns is one more argument, which the kernel writes.
+    """
     parts = []
     for a in out_schema.arguments:
         written = a.alias_info is not None and a.alias_info.is_write
         parts.append(_type(a) + ("!" if written else ""))
+    if out_schema.returns and "Tensor" not in str(out_schema.returns[0].type):
+        parts.append("Scalar!")
     return ", ".join(parts)
 
 
