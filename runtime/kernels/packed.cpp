@@ -1,0 +1,49 @@
+#include "packed.h"
+
+namespace penlight::kernels {
+
+bool parse_packed(std::string_view text, PackedFormat* format) {
+    if (text == "f32") return *format = {32, 1, false, false, PENLIGHT_FLOAT}, true;
+    if (text == "f16") return *format = {16, 1, false, false, PENLIGHT_HALF}, true;
+    if (text == "bf16") return *format = {16, 1, false, false, PENLIGHT_BFLOAT16}, true;
+    PackedFormat f{0, 0, false, false, PENLIGHT_UINT8};
+    auto take = [&](std::string_view prefix) {
+        if (text.substr(0, prefix.size()) != prefix) return false;
+        text.remove_prefix(prefix.size());
+        return true;
+    };
+    f.bits = take("q4") ? 4 : take("q8") ? 8 : 0;
+    f.group = take("g32") ? 32 : take("g16") ? 16 : 0;
+    f.minimum = take("m");
+    f.wide = take(".f32");
+    if (f.bits == 0 || f.group == 0 || !text.empty()) return false;
+    *format = f;
+    return true;
+}
+
+int64_t PackedFormat::nbytes(int64_t rows, int64_t inputs) const {
+    int64_t block, total;
+    if (rows < 0 || inputs < 0 || __builtin_mul_overflow(groups(inputs), group_bytes(), &block) ||
+        __builtin_mul_overflow(rows / packed_rows + (rows % packed_rows != 0), block, &total))
+        return -1;
+    return total;
+}
+
+Status check_packed(Context& ctx, const Tensor& weight, std::string_view text, int64_t rows,
+                    int64_t inputs, PackedFormat* format) {
+    if (!parse_packed(text, format))
+        return ctx.fail("expected a format such as q4g32, q8g32, q4g32m, bf16 or f32 but got "
+                        "\"%.*s\"; export the model again",
+                        static_cast<int>(text.size() < 32 ? text.size() : 32), text.data());
+    int64_t nbytes = format->nbytes(rows, inputs);
+    if (weight.dtype != PENLIGHT_UINT8 || weight.rank != 1 || nbytes < 0 ||
+        weight.size(0) != nbytes || (weight.size(0) > 1 && weight.stride(0) != 1))
+        return ctx.fail("expected %lld packed bytes for %lld x %lld weights but got a %s tensor of "
+                        "%lld elements; export the model again",
+                        static_cast<long long>(nbytes), static_cast<long long>(rows),
+                        static_cast<long long>(inputs), dtype_name(weight.dtype),
+                        static_cast<long long>(weight.numel()));
+    return Status::ok;
+}
+
+}  // namespace penlight::kernels

@@ -1,0 +1,77 @@
+// Packed weights: one layout that every instruction set reads in place, straight from the file.
+//
+//   PackedFormat f;
+//   if (!parse_packed("q4g32", &f)) ...            // 4 bits, groups of 32 inputs, fp16 scales
+//   int64_t bytes = f.nbytes(rows, inputs);        // -1 on overflow
+//
+// Formats: q<bits>g<group>[m][.f32] with bits 4 or 8 and group 16 or 32; "m" adds a minimum to each
+// group; scales and minimums are fp16, or fp32 with ".f32". And f32, f16, bf16.
+//
+// Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole groups.
+// Fillers have the value zero. A block of a quantised format is, for each group of inputs,
+//     quants   [group * bits / 32][32 rows][4 bytes]
+//     scales   [32 rows]
+//     minimums [32 rows]       with "m"
+// where the four bytes of a row hold, for 8 bits, inputs 4c .. 4c+3, and for 4 bits, in their low
+// nibbles inputs 8c .. 8c+3 and in their high nibbles inputs 8c+4 .. 8c+7 (c: the first index).
+// A weight is scale * (quant - zero) + minimum, with zero 128 for 8 bits, 8 for 4 bits, and 0 for
+// 4 bits with minimums. A block of a float format is [inputs][32 rows].
+// The same facts for writing are in penlight/quantize/formats.py.
+#pragma once
+
+#include "dtype.h"
+
+namespace penlight::kernels {
+
+inline constexpr int64_t packed_rows = 32;
+
+struct PackedFormat {
+    int bits;       // 4 or 8; 16 or 32 for float formats
+    int group;      // inputs that share a scale; 1 for float formats
+    bool minimum;
+    bool wide;      // scales and minimums are fp32
+    int32_t dtype;  // of a float format, else PENLIGHT_UINT8
+
+    bool quantized() const { return dtype == PENLIGHT_UINT8; }
+    int zero() const { return bits == 8 ? 128 : minimum ? 0 : 8; }
+    int64_t groups(int64_t inputs) const { return inputs / group + (inputs % group != 0); }
+    int64_t quant_bytes() const { return packed_rows * group * bits / 8; }
+    int64_t scale_bytes() const { return packed_rows * (wide ? 4 : 2); }
+    int64_t group_bytes() const {
+        return quant_bytes() + (quantized() ? scale_bytes() * (minimum ? 2 : 1) : 0);
+    }
+    int64_t block_bytes(int64_t inputs) const { return groups(inputs) * group_bytes(); }
+    int64_t nbytes(int64_t rows, int64_t inputs) const;
+};
+
+bool parse_packed(std::string_view text, PackedFormat* format);
+// Checks the format string, and that weight (uint8 [nbytes]) holds rows x inputs in it.
+Status check_packed(Context& ctx, const Tensor& weight, std::string_view text, int64_t rows,
+                    int64_t inputs, PackedFormat* format);
+
+// ---- the vector code's view of one product ----
+
+struct PackedProduct {
+    PackedFormat format;
+    const uint8_t* weight;
+    const float* x;       // [tokens][inputs]
+    const float* bias;    // [rows] or null
+    float* out;           // [tokens][rows]
+    std::byte* quantized; // activations, see PackedCore::quantize
+    int64_t tokens, inputs, rows;
+};
+
+struct PackedCore {
+    int tile;  // tokens that are computed together
+    // Quantises tile number `index` of the activations to int8, by groups.
+    void (*quantize)(const PackedProduct& p, int64_t index);
+    // All tokens' outputs of one block of rows.
+    void (*block)(const PackedProduct& p, int64_t block);
+};
+// Bytes of one token's quantised activations: the int8 values, and for each group the scale, the
+// correction for the weights' zero, and the scaled sum.
+inline int64_t quantized_token_bytes(const PackedFormat& f, int64_t inputs) {
+    return f.groups(inputs) * (f.group + 12);
+}
+
+}  // namespace penlight::kernels

@@ -1,0 +1,194 @@
+"""The language-model operators ``torch.ops.penlight.*``: schema, shape rule and definition in torch.
+
+Importing this module registers them. Each has a kernel of the same name in the runtime; the
+definition here is what that kernel computes, so an exported graph still runs in eager PyTorch and is
+its own oracle. Shapes: T tokens, H heads, D head width, S cache length, K inputs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from penlight.quantize.formats import PackedFormat
+from penlight.quantize.pack import unpack
+
+ALIASING = {"penlight::update_cache": 0}
+"""Operators whose result may share the memory of one argument, and which argument that is."""
+
+
+def _unpacked(weight: Tensor, format: str, rows: int, inputs: int) -> Tensor:
+    data = weight.detach().cpu().contiguous().numpy()
+    return torch.from_numpy(np.array(unpack(memoryview(data), format, rows, inputs)))
+
+
+def _quantised_activations(x: Tensor, group: int) -> Tensor:
+    """``x`` [..., K] as the linear kernel sees it: int8 by groups, as float again."""
+    inputs = x.shape[-1]
+    padded = torch.nn.functional.pad(x, (0, -inputs % group)).unflatten(-1, (-1, group))
+    largest = padded.abs().amax(-1, keepdim=True)
+    inverse = torch.where(largest > 0, 127.0 / largest, torch.zeros_like(largest))
+    return (torch.round(padded * inverse) * (largest / 127.0)).flatten(-2)[..., :inputs]
+
+
+@torch.library.custom_op("penlight::linear", mutates_args=())
+def linear(
+    x: Tensor, weight: Tensor, format: str, out_features: int, bias: Tensor | None = None
+) -> Tensor:
+    """``x @ W.T + bias`` with packed W: x float32 [..., K] to float32 [..., out_features].
+
+    ``weight`` is uint8 [nbytes] in a format of `penlight.quantize.formats`. For a quantised format
+    the activations are rounded to int8, by groups of the format's size.
+    """
+    matrix = _unpacked(weight, format, out_features, x.shape[-1])
+    spec = PackedFormat.parse(format)
+    if spec.quantized:
+        x = _quantised_activations(x, spec.group)
+    return torch.nn.functional.linear(x, matrix, bias)
+
+
+@linear.register_fake
+def _(
+    x: Tensor, weight: Tensor, format: str, out_features: int, bias: Tensor | None = None
+) -> Tensor:
+    return x.new_empty((*x.shape[:-1], out_features))
+
+
+@torch.library.custom_op("penlight::embedding", mutates_args=())
+def embedding(tokens: Tensor, weight: Tensor, format: str, dim: int) -> Tensor:
+    """Rows of packed ``weight``: tokens int64 [...] to float32 [..., dim].
+
+    The layout is that of `linear`, so a tied output head is the same bytes.
+    """
+    spec = PackedFormat.parse(format)
+    rows = weight.numel() // spec.block_nbytes(dim) * 32
+    return torch.nn.functional.embedding(tokens, _unpacked(weight, format, rows, dim))
+
+
+@embedding.register_fake
+def _(tokens: Tensor, weight: Tensor, format: str, dim: int) -> Tensor:
+    return weight.new_empty((*tokens.shape, dim), dtype=torch.float32)
+
+
+@torch.library.custom_op("penlight::rms_norm", mutates_args=())
+def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float) -> Tensor:
+    """``x / sqrt(mean(x^2) + eps) * (weight + offset)`` over the last dimension, in float32."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * (weight + offset)
+
+
+@rms_norm.register_fake
+def _(x: Tensor, weight: Tensor, eps: float, offset: float) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("penlight::rope", mutates_args=())
+def rope(x: Tensor, input_pos: Tensor, inv_freq: Tensor, scaling: float) -> Tensor:
+    """Rotary position embedding of x [1, T, H, D] at positions ``input_pos[0] + t``.
+
+    Rotates pairs (i, i + R/2) of the first R = 2 * len(inv_freq) of D by the angle
+    position * inv_freq[i]; cosine and sine are multiplied by ``scaling``.
+    """
+    half = inv_freq.numel()
+    positions = input_pos[0] + torch.arange(x.shape[1])
+    angles = positions[:, None].to(torch.float32) * inv_freq
+    cos, sin = (f[None, :, None] * scaling for f in (angles.cos(), angles.sin()))
+    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], -1)
+
+
+@rope.register_fake
+def _(x: Tensor, input_pos: Tensor, inv_freq: Tensor, scaling: float) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("penlight::update_cache", mutates_args=())
+def update_cache(cache: Tensor, value: Tensor, input_pos: Tensor) -> Tensor:
+    """``cache`` [1, S, H, D] with ``value`` [1, T, H, D] written at positions input_pos[0] + t.
+
+    In a program the result is the cache's own memory. Raises IndexError past the cache's end.
+    """
+    start = int(input_pos[0])
+    if start < 0 or start + value.shape[1] > cache.shape[1]:
+        raise IndexError(f"positions {start}..{start + value.shape[1] - 1} of {cache.shape[1]}")
+    result = cache.clone()
+    result[:, start : start + value.shape[1]] = value.to(cache.dtype)
+    return result
+
+
+@update_cache.register_fake
+def _(cache: Tensor, value: Tensor, input_pos: Tensor) -> Tensor:
+    return torch.empty_like(cache)
+
+
+@torch.library.custom_op("penlight::attention", mutates_args=())
+def attention(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    input_pos: Tensor,
+    scale: float,
+    window: int,
+    softcap: float,
+) -> Tensor:
+    """Causal attention of q [1, T, H, D] over caches [1, S, G, D], to [1, T, H, D].
+
+    Query t sits at position p = input_pos[0] + t and sees positions 0..p, or only the last
+    ``window`` of them if that is positive. H is a multiple of G: query head h reads cache head
+    h // (H / G). If ``softcap`` is positive, scores s become softcap * tanh(s / softcap).
+    """
+    tokens, heads = q.shape[1], q.shape[2]
+    start = int(input_pos[0])
+    end = start + tokens
+    if start < 0 or end > k_cache.shape[1]:
+        raise IndexError(f"positions {start}..{end - 1} of {k_cache.shape[1]}")
+    repeat = heads // k_cache.shape[2]
+    keys, values = (
+        c[0, :end].to(torch.float32).repeat_interleave(repeat, dim=1) for c in (k_cache, v_cache)
+    )
+    scores = torch.einsum("thd,shd->hts", q[0].to(torch.float32), keys) * scale
+    if softcap > 0:
+        scores = softcap * torch.tanh(scores / softcap)
+    distance = torch.arange(start, end)[:, None] - torch.arange(end)
+    hidden = distance < 0
+    if window > 0:
+        hidden |= distance >= window
+    weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
+    return torch.einsum("hts,shd->thd", weights, values)[None].to(q.dtype)
+
+
+@attention.register_fake
+def _(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    input_pos: Tensor,
+    scale: float,
+    window: int,
+    softcap: float,
+) -> Tensor:
+    return torch.empty_like(q, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("penlight::silu_mul", mutates_args=())
+def silu_mul(gate: Tensor, up: Tensor) -> Tensor:
+    """``gate * sigmoid(gate) * up``."""
+    return torch.nn.functional.silu(gate) * up
+
+
+@silu_mul.register_fake
+def _(gate: Tensor, up: Tensor) -> Tensor:
+    return torch.empty_like(gate, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("penlight::gelu_mul", mutates_args=())
+def gelu_mul(gate: Tensor, up: Tensor) -> Tensor:
+    """``gelu(gate) * up`` with the tanh form of GELU."""
+    return torch.nn.functional.gelu(gate, approximate="tanh") * up
+
+
+@gelu_mul.register_fake
+def _(gate: Tensor, up: Tensor) -> Tensor:
+    return torch.empty_like(gate, memory_format=torch.contiguous_format)

@@ -1,0 +1,209 @@
+"""From weights to the bytes the kernels read, and back.
+
+>>> data = b"".join(pack(codes, scales, None, "q4g32"))
+>>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
+
+`PackedSource` makes the bytes of a matrix when they are written: it asks for a few rows at a time,
+so that no more of a matrix is ever in memory. The layout is described in
+``runtime/kernels/packed.h``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penlight.errors import UnsupportedError
+from penlight.quantize.formats import ROWS, PackedFormat
+from penlight.quantize.scheme import Codes, Floats, quantize_rows
+
+Bytes = NDArray[np.uint8]
+_CHUNK_WEIGHTS = 1 << 19  # weights that are packed at a time by one thread: 2 MB as float32
+_THREADS = 2
+
+
+def pack(
+    codes: Codes, scales: Floats, minimums: Floats | None, format: str
+) -> Iterator[memoryview]:
+    """The packed bytes of a quantised matrix, a few blocks of rows at a time.
+
+    ``codes`` [rows, inputs] are unsigned (a weight is ``scale * (code - zero) + minimum``),
+    ``scales`` and ``minimums`` [rows, groups] are rounded to what the format stores. Raises
+    `UnsupportedError` where shapes or minimums do not fit the format.
+    """
+    spec = PackedFormat.parse(format)
+    rows, inputs = codes.shape
+    expected = (rows, spec.groups(inputs))
+    if scales.shape != expected or (minimums is not None) != spec.minimum:
+        raise UnsupportedError(
+            f"[pack] expected scales {list(expected)} and "
+            f"{'minimums' if spec.minimum else 'no minimums'} for {format} but got "
+            f"{list(scales.shape)} and {'no ' if minimums is None else ''}minimums"
+        )
+    if minimums is not None and minimums.shape != expected:
+        raise UnsupportedError(
+            f"[pack] expected minimums {list(expected)} but got {list(minimums.shape)}"
+        )
+    for first in range(0, rows, step := _rows_per_chunk(inputs)):
+        part = slice(first, first + step)
+        lows = None if minimums is None else minimums[part]
+        yield memoryview(_pack_block(codes[part], scales[part], lows, spec)).cast("B")
+
+
+def pack_values(values: Floats, format: str) -> memoryview:
+    """Float weights [rows, inputs], quantised if the format is, as packed bytes."""
+    spec = PackedFormat.parse(format)
+    if not spec.quantized:
+        return memoryview(_pack_floats(values, spec)).cast("B")
+    missing = -values.shape[1] % spec.group
+    if missing:
+        values = np.pad(values, ((0, 0), (0, missing)))
+    return memoryview(_pack_block(*quantize_rows(values, spec), spec)).cast("B")
+
+
+def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Floats:
+    """The weights [rows, inputs] that packed bytes hold, exactly as the kernels read them.
+
+    Raises `UnsupportedError` if the size is wrong.
+    """
+    spec = PackedFormat.parse(format)
+    flat = np.frombuffer(data, dtype=np.uint8)
+    if flat.size != spec.nbytes(rows, inputs):
+        raise UnsupportedError(
+            f"[unpack] expected {spec.nbytes(rows, inputs)} bytes but got {flat.size}"
+        )
+    groups, blocks = spec.groups(inputs), -(-rows // ROWS)
+    if not spec.quantized:
+        grouped = _from_floats(flat, spec).reshape(blocks, inputs, ROWS)
+        return np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1, inputs)[:rows]
+    flat = flat.reshape(blocks, groups, spec.group_nbytes)
+    quants = ROWS * spec.group * spec.bits // 8
+    end = quants + ROWS * spec.scale_nbytes
+    codes = flat[:, :, :quants].reshape(blocks, groups, -1, ROWS, 4)
+    if spec.bits == 4:
+        codes = np.stack([codes & 15, codes >> 4], axis=4)  # [block, group, chunk, row, half, 4]
+    # to [block, row, group, inputs of the group]
+    order = (0, 3, 1, 2, 4, 5) if spec.bits == 4 else (0, 3, 1, 2, 4)
+    values = codes.transpose(order).reshape(blocks, ROWS, groups, spec.group).astype(np.float32)
+    values -= spec.zero
+    values *= _scales_of(flat[:, :, quants:end], spec)[..., None]
+    if spec.minimum:
+        values += _scales_of(flat[:, :, end:], spec)[..., None]
+    return values.reshape(blocks * ROWS, -1)[:rows, :inputs]
+
+
+@dataclass
+class PackedSource:
+    """The packed bytes of a matrix whose float rows are read when they are needed.
+
+    ``read(first, end)`` gives rows [first, end) as float32 [end - first, inputs]. It is called
+    from several threads if ``threads`` is more than 1.
+    """
+
+    rows: int
+    inputs: int
+    format: str
+    read: Callable[[int, int], Floats]
+    threads: int = _THREADS
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all chunks together."""
+        return PackedFormat.parse(self.format).nbytes(self.rows, self.inputs)
+
+    def chunks(self) -> Iterator[memoryview]:
+        """The bytes, in order, made a few blocks ahead."""
+
+        def make(first: int) -> memoryview:
+            return pack_values(self.read(first, min(first + step, self.rows)), self.format)
+
+        step = _rows_per_chunk(self.inputs)
+        starts = list(range(0, self.rows, step))
+        if self.threads < 2 or len(starts) < 2:
+            yield from map(make, starts)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            ahead = [pool.submit(make, first) for first in starts[: self.threads]]
+            for first in [*starts[self.threads :], None]:
+                done = ahead.pop(0)
+                yield done.result()
+                if first is not None:
+                    ahead.append(pool.submit(make, first))
+            for rest in ahead:
+                yield rest.result()
+
+
+def _rows_per_chunk(inputs: int) -> int:
+    return max(_CHUNK_WEIGHTS // max(inputs, 1) // ROWS, 1) * ROWS
+
+
+def _fill(array: NDArray[np.generic], rows: int, columns: int) -> NDArray[np.generic]:
+    """Zeros after the last row and column; the array itself where nothing is missing."""
+    missing = (rows - array.shape[0], columns - array.shape[1])
+    if missing == (0, 0):
+        return array
+    return np.pad(array, ((0, missing[0]), (0, missing[1])))
+
+
+def _pack_block(codes: Codes, scales: Floats, minimums: Floats | None, spec: PackedFormat) -> Bytes:
+    rows, inputs = codes.shape
+    blocks, groups = -(-rows // ROWS), spec.groups(inputs)
+    out = np.empty((blocks, groups, spec.group_nbytes), dtype=np.uint8)
+    quants = ROWS * spec.group * spec.bits // 8
+    # Codes past the last input or row have scale, minimum or activation zero: any code will do.
+    full = _fill(codes, blocks * ROWS, groups * spec.group)
+    full = full.reshape(blocks, ROWS, groups, -1, 8 if spec.bits == 4 else 4)
+    if spec.bits == 4:
+        full = full[..., :4] | (full[..., 4:] << 4)
+    target = out[:, :, :quants].reshape(blocks, groups, -1, ROWS, 4)
+    quads = np.ascontiguousarray(full).view(np.uint32)[..., 0]  # four codes move as one
+    out[:, :, :quants].view(np.uint32).reshape(target.shape[:-1])[...] = quads.transpose(0, 2, 3, 1)
+    end = quants + ROWS * spec.scale_nbytes
+    out[:, :, quants:end] = _scale_bytes(scales, blocks, spec)
+    if minimums is not None:
+        out[:, :, end:] = _scale_bytes(minimums, blocks, spec)
+    return out.reshape(-1)
+
+
+def _scale_bytes(scales: Floats, blocks: int, spec: PackedFormat) -> Bytes:
+    """[rows, groups] to the bytes of [block, group, row]."""
+    full = _fill(scales, blocks * ROWS, scales.shape[1])
+    ordered = full.reshape(blocks, ROWS, -1).transpose(0, 2, 1)
+    return np.ascontiguousarray(ordered, dtype=np.float32 if spec.wide else np.float16).view(
+        np.uint8
+    )
+
+
+def _scales_of(data: Bytes, spec: PackedFormat) -> Floats:
+    """[block, group, bytes] to [block, row, group]."""
+    scales = np.ascontiguousarray(data).view(np.float32 if spec.wide else np.float16)
+    return scales.transpose(0, 2, 1).astype(np.float32)
+
+
+def _pack_floats(values: Floats, spec: PackedFormat) -> Bytes:
+    rows, inputs = values.shape
+    blocks = -(-rows // ROWS)
+    full = _fill(values, blocks * ROWS, inputs).reshape(blocks, ROWS, inputs)
+    ordered = np.ascontiguousarray(full.transpose(0, 2, 1), dtype=np.float32)
+    if spec.text == "bf16":
+        return _bfloat16(ordered).view(np.uint8).reshape(-1)
+    return (
+        ordered.astype(np.float16 if spec.text == "f16" else np.float32).view(np.uint8).reshape(-1)
+    )
+
+
+def _bfloat16(values: Floats) -> NDArray[np.uint16]:
+    """The upper halves, rounded to nearest even; NaN stays NaN."""
+    bits = values.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
+
+
+def _from_floats(flat: Bytes, spec: PackedFormat) -> Floats:
+    if spec.text == "bf16":
+        return (flat.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return flat.view(np.float16 if spec.text == "f16" else np.float32).astype(np.float32)
