@@ -19,7 +19,6 @@ class NullBackend(BackendDetails):
     def preprocess(
         edge_program: ExportedProgram, compile_specs: list[CompileSpec]
     ) -> PreprocessResult:
-        """Bytes that only say what they are."""
         """How many of the delegate's last arguments are outputs, in 4 little-endian bytes."""
         outputs = len(edge_program.graph_signature.user_outputs)
         return PreprocessResult(processed_bytes=outputs.to_bytes(4, "little"))
