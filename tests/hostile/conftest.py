@@ -1,6 +1,5 @@
 """The malformed programs, and the runtime built with sanitizers to open them."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -11,23 +10,13 @@ from types import ModuleType
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # the scripts here are no package
+import make
+
 ROOT = Path(__file__).parents[2]
 # The kernels that the programs use, and what those share.
-KERNELS = ("arithmetic", "cat", "dtype", "elementwise", "movement")
+KERNELS = ("arithmetic", "cat", "dtype", "elementwise", "movement", "prim_arithmetic", "prim_shape")
 INCLUDES = ("runtime/include", "runtime/src", "runtime/kernels", "runtime")
-
-
-def _make() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hostile_make", Path(__file__).parent / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-make = _make()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

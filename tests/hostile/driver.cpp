@@ -14,12 +14,18 @@
 // The kernels that the programs use, instead of the whole table: a sanitized build takes its time.
 namespace penlight {
 namespace kernels {
-extern const BoxedKernel add_out_kernel, cat_out_kernel;
+extern const BoxedKernel add_out_kernel, cat_out_kernel, et_view_kernel, prim_gt_kernel,
+    sym_size_int_kernel;
 }
 KernelTable builtin_kernels() {
-    static constexpr KernelEntry entries[] = {{"aten::add.out", &kernels::add_out_kernel},
-                                              {"aten::cat.out", &kernels::cat_out_kernel}};
-    return {entries, 2};
+    static constexpr KernelEntry entries[] = {
+        {"aten::add.out", &kernels::add_out_kernel},
+        {"aten::cat.out", &kernels::cat_out_kernel},
+        {"aten::sym_size.int", &kernels::sym_size_int_kernel},
+        {"executorch_prim::et_view.default", &kernels::et_view_kernel},
+        {"executorch_prim::gt.Scalar", &kernels::prim_gt_kernel},
+    };
+    return {entries, sizeof entries / sizeof *entries};
 }
 }  // namespace penlight
 

@@ -17,14 +17,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from sound import (
+    BOOLS,
+    FLAG,
+    INTS,
+    ONE,
+    OPTIONALS,
+    REALS,
+    STATE,
+    TENSORS,
+    TEXT,
+    WEIGHT,
+    X,
+    Y,
+    sound_program,
+)
 
 from penlight.program import schema
 from penlight.program.encode import _Encoder, encode_program
 from penlight.program.read import read_program
 from penlight.program.schema import (
     AllocationDetails,
-    BackendDelegate,
     Chain,
     DataSegment,
     DelegateCall,
@@ -39,13 +52,8 @@ from penlight.program.schema import (
     NamedData,
     Operator,
     Program,
-    Tensor,
     fields_of,
 )
-from penlight.program.write import Blob, ProgramBuilder
-
-# Values of the sound program, by what they are.
-X, WEIGHT, Y, STATE, ONE, FLAG, INTS, TENSORS, OPTIONALS, TEXT, DIM, REALS, BOOLS = range(13)
 
 
 @dataclass(frozen=True)
@@ -56,58 +64,6 @@ class Case:
     data: bytes
     reader: str | None
     runtime: str
-
-
-def sound_program() -> bytes:
-    """forward(x[2, 2]) = (x + weight) + state, with a concatenation and a jump on the way."""
-    builder = ProgramBuilder()
-    weight = builder.add_constant(Blob(np.ones((2, 2), np.float32)))
-    state = builder.add_mutable_initial(Blob(np.ones((2, 2), np.float32)))
-    processed = builder.add_delegate_data(Blob(struct.pack("<I", 1)))  # one output
-    builder.add_named_data("penlight.a", Blob(b"first"))
-    builder.add_named_data("penlight.b", Blob(b"second"))
-
-    def tensor(offset: int | None, **more: Any) -> EValue:
-        place = None if offset is None else AllocationDetails.at(1, offset)
-        return EValue(Tensor(sizes=[2, 2], dim_order=[0, 1], allocation_info=place, **more))
-
-    values = [
-        tensor(0),
-        tensor(None, data_buffer_idx=weight),
-        tensor(64),
-        tensor(128, data_buffer_idx=state),
-        EValue(schema.Int(1)),
-        EValue(schema.Bool(True)),
-        EValue(schema.IntList([4, 4])),
-        EValue(schema.TensorList([0, 2])),
-        EValue(schema.OptionalTensorList([0, -1])),
-        EValue(schema.String("none")),
-        EValue(schema.Int(0)),
-        EValue(schema.DoubleList([0.5])),
-        EValue(schema.BoolList([True])),
-    ]
-    steps = [
-        KernelCall(0, [X, WEIGHT, ONE, Y, Y]),
-        JumpFalseCall(FLAG, 3),
-        KernelCall(0, [Y, STATE, ONE, Y, Y]),
-        MoveCall(ONE, DIM),
-    ]
-    plan = ExecutionPlan(
-        name="forward",
-        values=values,
-        inputs=[X],
-        outputs=[Y],
-        chains=[Chain(instructions=[Instruction(step) for step in steps])],
-        operators=[Operator("aten::add", "out"), Operator("aten::cat", "out")],
-        non_const_buffer_sizes=[0, 192],
-    )
-    builder.add_plan(plan)
-    second = copy.deepcopy(plan)
-    second.name = "delegated"
-    second.chains[0].instructions.append(Instruction(DelegateCall(0, [X, Y])))
-    second.delegates = [BackendDelegate("null", processed, [schema.CompileSpec("key", b"value")])]
-    builder.add_plan(second)
-    return builder.to_bytes()
 
 
 def encoded(program: Program, sound: bytes) -> bytes:

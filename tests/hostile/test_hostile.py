@@ -18,7 +18,7 @@ from penlight.runtime import load
 STRICT_FORM = re.compile(r"\[.+\] expected .+ but .+; .+")
 # While a program runs, its kernels speak, and theirs is to say what was wrong.
 KERNEL_FORM = re.compile(r"\[\w+::.+\] expected .+ but got .+")
-FLIPS = 3000
+FLIPS = 5000
 
 
 def run_all(data: bytes | Path) -> None:
