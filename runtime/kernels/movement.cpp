@@ -295,7 +295,7 @@ Status wrap_index(Context& ctx, int64_t index, int64_t size, int64_t* wrapped) {
 Status wrap_dims(Context& ctx, const IntList& dims, int32_t rank, uint32_t* mask) {
     *mask = 0;
     for (uint32_t i = 0; i < dims.size(); i++) {
-        int32_t dim;
+        int32_t dim = 0;
         PENLIGHT_TRY(wrap_dim(ctx, dims[i], rank, &dim));
         if (*mask >> dim & 1) return ctx.fail("expected distinct dims but got %d twice", dim);
         *mask |= uint32_t{1} << dim;

@@ -14,10 +14,9 @@ template <class T, class F> static void for_nonzero(const Tensor& self, const F&
     }
 }
 
-// out [found, rank], int64
+// out [found, rank], int64; column-major where the graph says so, as eager PyTorch's is
 static Status nonzero_out(Context& ctx, const Tensor& self, Tensor& out) {
     PENLIGHT_TRY(expect_dtype(ctx, "out", out, PENLIGHT_INT64));
-    PENLIGHT_TRY(expect_contiguous(ctx, "out", out));
     Status status = Status::ok;
     visit_dtype(self.dtype, [&](auto type) {
         using T = typename decltype(type)::type;
@@ -27,8 +26,10 @@ static Status nonzero_out(Context& ctx, const Tensor& self, Tensor& out) {
         status = resize(ctx, out, 2, sizes);
         if (status != Status::ok) return;
         int64_t* to = out.ptr<int64_t>();
+        const int64_t row = out.strides[0], column = out.strides[1];
         for_nonzero<T>(self, [&](const int64_t* index) {
-            for (int32_t d = 0; d < self.rank; d++) *to++ = index[d];
+            for (int32_t d = 0; d < self.rank; d++) to[d * column] = index[d];
+            to += row;
         });
     });
     return status;

@@ -32,13 +32,19 @@ Status expect_vector(Context& ctx, const char* name, const Tensor* t, int64_t co
     return expect_contiguous(ctx, name, *t);
 }
 
+bool same_layout(const Tensor& self, const Tensor& out) {
+    bool same = true;
+    for (int32_t d = 0; d < self.rank; d++) {
+        same = same && (self.sizes[d] <= 1 || self.strides[d] == out.strides[d]);
+    }
+    return same;
+}
+
 Status split_axis(Context& ctx, const Tensor& self, const Tensor& out, int32_t dim, Axis* axis) {
     *axis = {self.numel(), 1, 1};
     if (self.rank == 0) return Status::ok;
-    for (int32_t d = 0; d < self.rank; d++) {
-        if (self.sizes[d] > 1 && self.strides[d] != out.strides[d]) {
-            return ctx.fail("expected out in self's dim order but got another; dim %d differs", d);
-        }
+    if (!same_layout(self, out)) {
+        return ctx.fail("expected out in the input's dim order but got another");
     }
     if (self.sizes[dim] <= 1) {
         axis->size = self.sizes[dim];

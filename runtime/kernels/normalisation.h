@@ -12,44 +12,52 @@ inline constexpr int64_t block_size = 256;
 template <class C> inline constexpr Compute compute_of = is_real<C> && sizeof(C) == 8
                                                              ? Compute::f64 : Compute::f32;
 
-// Reads elements as C: in place where they are C already, else through a buffer.
+// Reads elements as C, `stride` apart from `base` on: in place where they are C already and lie
+// together, else through a buffer.
 template <class C> struct Source {
     const std::byte* data = nullptr;
     size_t item = 0;
-    LoadFunction load = nullptr;  // null: in place
+    LoadFunction load = nullptr;
+    bool same = false;  // elements are C
+    int64_t base = 0, stride = 1;
     alignas(64) C buffer[block_size];
 
     explicit Source(const Tensor* t) {
         if (t == nullptr) return;
         data = t->ptr<std::byte>();
         item = item_size(t->dtype);
-        if (t->dtype != compute_dtype(compute_of<C>)) load = load_function(compute_of<C>, t->dtype);
+        load = load_function(compute_of<C>, t->dtype);
+        same = t->dtype == compute_dtype(compute_of<C>);
     }
     // Elements [first, first + count), count <= block_size.
     const C* get(int64_t first, int64_t count) {
-        const std::byte* from = data + first * static_cast<int64_t>(item);
-        if (load == nullptr) return reinterpret_cast<const C*>(from);
-        load(from, 1, count, buffer);
+        const std::byte* from = data + (base + first * stride) * static_cast<int64_t>(item);
+        if (same && stride == 1) return reinterpret_cast<const C*>(from);
+        load(from, stride, count, buffer);
         return buffer;
     }
 };
 
-// Writes elements given as C.
+// Writes elements given as C, as Source reads them.
 template <class C> struct Sink {
     std::byte* data;
     size_t item;
-    StoreFunction store = nullptr;  // null: in place
+    StoreFunction store;
+    bool same;
+    int64_t base = 0, stride = 1;
     alignas(64) C buffer[block_size];
 
-    explicit Sink(Tensor& t) : data(t.ptr<std::byte>()), item(item_size(t.dtype)) {
-        if (t.dtype != compute_dtype(compute_of<C>)) store = store_function(compute_of<C>, t.dtype);
-    }
+    explicit Sink(Tensor& t)
+        : data(t.ptr<std::byte>()),
+          item(item_size(t.dtype)),
+          store(store_function(compute_of<C>, t.dtype)),
+          same(t.dtype == compute_dtype(compute_of<C>)) {}
+    bool in_place() const { return same && stride == 1; }
     // Where to write elements from `first` on; then put() them.
-    C* at(int64_t first) {
-        return store == nullptr ? reinterpret_cast<C*>(data) + first : buffer;
-    }
+    C* at(int64_t first) { return in_place() ? reinterpret_cast<C*>(data) + base + first : buffer; }
     void put(int64_t first, int64_t count) {
-        if (store != nullptr) store(buffer, 1, count, data + first * static_cast<int64_t>(item));
+        if (in_place()) return;
+        store(buffer, stride, count, data + (base + first * stride) * static_cast<int64_t>(item));
     }
 };
 
@@ -110,6 +118,7 @@ struct Axis {
     int64_t outer, size, inner;
 };
 // Any dim order will do, but self and out must share it.
+bool same_layout(const Tensor& self, const Tensor& out);
 Status split_axis(Context& ctx, const Tensor& self, const Tensor& out, int32_t dim, Axis* axis);
 
 }  // namespace penlight::kernels

@@ -70,7 +70,7 @@ void softmax_row(const Steps<C>& steps, Source<C>& x, Sink<C>& y, int64_t first,
         m = steps.max(p, count, m);
     });
     nan = nan || m == infinity || m == -infinity;
-    const bool in_place = y.store == nullptr && !log;
+    const bool in_place = y.in_place() && !log;
     C scratch[block_size];
     if (!nan) {
         for_blocks(n, [&](int64_t i, int64_t count) {
@@ -157,6 +157,30 @@ Status softmax_as(Context& ctx, const Tensor& self, const Axis& axis, bool log, 
     return Status::ok;
 }
 
+// Rows of tensors whose dim orders differ: one at a time, through the buffers.
+template <class C>
+Status softmax_strided(Context& ctx, const Tensor& self, int32_t dim, bool log, Tensor& out) {
+    const Steps<C> steps(ctx.isa);
+    View rows = view_of(self), to = view_of(out);
+    const int64_t n = self.sizes[dim];
+    rows.erase(dim);
+    to.erase(dim);
+    ctx.parallel_for(self.numel() / n, grain_for(4 * n), [&](int64_t begin, int64_t end) {
+        Source<C> x(&self);
+        Sink<C> y(out);
+        x.stride = self.strides[dim];
+        y.stride = out.strides[dim];
+        Odometer<2> at{rows.rank, rows.sizes, {rows.strides, to.strides}, {}, {}};
+        at.seek(begin);
+        for (int64_t r = begin; r < end; r++, at.next()) {
+            x.base = at.offset[0];
+            y.base = at.offset[1];
+            softmax_row(steps, x, y, 0, n, log);
+        }
+    });
+    return Status::ok;
+}
+
 Status softmax(Context& ctx, const Tensor& self, int64_t dim, bool log, Tensor& out) {
     int32_t d;
     Axis axis;
@@ -165,10 +189,12 @@ Status softmax(Context& ctx, const Tensor& self, int64_t dim, bool log, Tensor& 
         return ctx.fail("expected out of a floating dtype but got %s", dtype_name(out.dtype));
     }
     PENLIGHT_TRY(resize_like(ctx, out, self));
-    PENLIGHT_TRY(split_axis(ctx, self, out, d, &axis));
     if (self.numel() == 0) return Status::ok;
+    const bool same = same_layout(self, out);
+    if (same) PENLIGHT_TRY(split_axis(ctx, self, out, d, &axis));
     return with_real(ctx, self, [&](auto zero) {
-        return softmax_as<decltype(zero)>(ctx, self, axis, log, out);
+        return same ? softmax_as<decltype(zero)>(ctx, self, axis, log, out)
+                    : softmax_strided<decltype(zero)>(ctx, self, d, log, out);
     });
 }
 

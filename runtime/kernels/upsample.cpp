@@ -45,7 +45,8 @@ Status read_resample(Context& ctx, int32_t dims, const IntList& output_size,
     return Status::ok;
 }
 
-static int64_t nearest(int64_t o, int64_t in, float scale) {
+static int64_t nearest(int64_t o, int64_t in, int64_t out, float scale) {
+    if (in == out) return o;  // whatever the factor says
     return std::min(static_cast<int64_t>(std::floor(static_cast<float>(o) * scale)), in - 1);
 }
 
@@ -66,12 +67,12 @@ static Status upsample_nearest(Context& ctx, int32_t dims, const Tensor& input, 
                 const Word* plane = input.ptr<Word>() + in.offset(p);
                 Word* values = out.ptr<Word>() + to.offset(p);
                 for (int64_t y = 0; y < to.size[1]; y++) {
-                    const int64_t source = dims == 1 ? 0 : nearest(y, in.size[1], scale_y);
+                    const int64_t source = dims == 1 ? 0 : nearest(y, in.size[1], to.size[1], scale_y);
                     const Word* row = plane + source * in.stride[1];
                     Word* target = values + y * to.stride[1];
                     for (int64_t x = 0; x < to.size[2]; x++) {
-                        target[x * to.stride[2]] =
-                            row[nearest(x, in.size[2], scale_x) * in.stride[2]];
+                        const int64_t from = nearest(x, in.size[2], to.size[2], scale_x);
+                        target[x * to.stride[2]] = row[from * in.stride[2]];
                     }
                 }
             }
@@ -100,8 +101,11 @@ static void bilinear_planes(Context& ctx, const Tensor& input, const Resample& r
                             bool align_corners, Tensor& out) {
     using C = PoolType<T>;
     const Planes in = planes_of(input, 2), to = planes_of(out, 2);
-    const C scale_y = resample_scale<C>(in.size[1], to.size[1], align_corners, r.factor[0]);
-    const C scale_x = resample_scale<C>(in.size[2], to.size[2], align_corners, r.factor[1]);
+    // Equal sizes are copied, whatever the factor says.
+    const double factor_y = in.size[1] == to.size[1] ? 1 : r.factor[0];
+    const double factor_x = in.size[2] == to.size[2] ? 1 : r.factor[1];
+    const C scale_y = resample_scale<C>(in.size[1], to.size[1], align_corners, factor_y);
+    const C scale_x = resample_scale<C>(in.size[2], to.size[2], align_corners, factor_x);
     ctx.parallel_for(to.count(), grain_for(4 * to.volume()), [&](int64_t first, int64_t last) {
         for (int64_t p = first; p < last; p++) {
             const T* plane = input.ptr<T>() + in.offset(p);
