@@ -119,7 +119,7 @@ class _CallDelegate(HigherOrderOperator):
     is_penlight_delegate = True
 
     def __init__(self) -> None:
-        super().__init__("penlight_call_delegate")
+        super().__init__("penlight_call_delegate")  # type: ignore[no-untyped-call]
 
     def __call__(self, lowered: LoweredBackendModule, /, *args: Any) -> tuple[Any, ...]:
         return lowered(*args)  # type: ignore[no-any-return]

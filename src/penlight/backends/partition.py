@@ -44,8 +44,9 @@ def tag_supported(
     for node in program.graph.nodes:
         before = [level[u] + (u not in inside) for u in node.all_input_nodes if level[u] >= 0]
         is_call = node.op == "call_function"
-        if is_call and (node.args[0] in inside if node.target is operator.getitem else
-                        supported(node)):
+        if is_call and (
+            node.args[0] in inside if node.target is operator.getitem else supported(node)
+        ):
             level[node] = max(before, default=0)
             inside.add(node)
         else:

@@ -112,7 +112,8 @@ for _kind, _tensor in (("Scalar", "Tensor_Scalar"), ("Tensor", "Tensor")):
 def _torch_table() -> dict[Any, Callable[..., Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return dict(torch.export.default_decompositions().items())
+        table: Any = torch.export.default_decompositions()
+        return dict(table.items())
 
 
 def decomposition_table(
@@ -140,4 +141,5 @@ def decompose(
     """The program in core ATen operators; functional, dead code removed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return program.run_decompositions(decomposition_table(kernels, preserve))
+        result: ExportedProgram = program.run_decompositions(decomposition_table(kernels, preserve))
+        return result

@@ -31,6 +31,7 @@ class EdgeGraph:
         self.specs: dict[str, InputSpec] = {
             spec.arg.name: spec for spec in program.graph_signature.input_specs
         }
+        self._mutable = frozenset(program.graph_signature.buffers_to_mutate.values())
 
     @classmethod
     def copy_of(cls, program: ExportedProgram) -> EdgeGraph:
@@ -40,7 +41,14 @@ class EdgeGraph:
     @property
     def fx(self) -> torch.fx.Graph:
         """The torch.fx graph."""
-        return self.program.graph_module.graph
+        graph: torch.fx.Graph = self.program.graph_module.graph
+        return graph
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What the graph returns: nodes and constants, in the order of the output specs."""
+        returned: Any = self.fx.output_node().args[0]
+        return list(returned)
 
     def calls(self, *targets: Any) -> list[Node]:
         """The calls of any of `targets`, in graph order; all calls if none is given."""
@@ -52,12 +60,10 @@ class EdgeGraph:
 
     def mutated_buffers(self) -> dict[str, Node]:
         """Each mutated buffer's name, and the node whose value it has after the call."""
-        outputs = self.fx.output_node().args[0]
+        specs = self.program.graph_signature.output_specs
         return {
-            spec.target: node  # type: ignore[misc]
-            for spec, node in zip(
-                self.program.graph_signature.output_specs, outputs, strict=True  # type: ignore[arg-type]
-            )
+            spec.target: node
+            for spec, node in zip(specs, self.outputs, strict=True)
             if spec.kind == OutputKind.BUFFER_MUTATION and spec.target is not None
         }
 
@@ -66,9 +72,7 @@ class EdgeGraph:
         spec = self.specs.get(node.name) if node.op == "placeholder" else None
         if spec is None or spec.kind not in _CONSTANT_KINDS or spec.target is None:
             return None
-        if spec.target in self.program.graph_signature.buffers_to_mutate.values():
-            return None
-        return spec.target
+        return None if spec.target in self._mutable else spec.target
 
     def tensor(self, name: str) -> torch.Tensor | None:
         """The tensor of a parameter, buffer or constant by its fully qualified name."""
@@ -125,10 +129,8 @@ class EdgeGraph:
 
     def finish(self) -> None:
         """Make the signature and the generated code agree with the changed graph."""
-        outputs = self.fx.output_node().args[0]
-        for spec, node in zip(
-            self.program.graph_signature.output_specs, outputs, strict=True  # type: ignore[arg-type]
-        ):
+        specs = self.program.graph_signature.output_specs
+        for spec, node in zip(specs, self.outputs, strict=True):
             if isinstance(node, Node):
                 spec.arg.name = node.name
         self.program.graph_module.recompile()

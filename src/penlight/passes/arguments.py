@@ -68,9 +68,7 @@ def literal(value: Any, where: str) -> Literal:
     )
 
 
-def to_value(
-    argument: Any, type_: Any, values: Mapping[Node, Any], node: Node | None
-) -> Any:
+def to_value(argument: Any, type_: Any, values: Mapping[Node, Any], node: Node | None) -> Any:
     """One argument, converted by its type in the schema (None: by its own)."""
     where = user_line(node) if node is not None else "output"
     if isinstance(argument, Node):

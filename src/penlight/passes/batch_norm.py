@@ -1,7 +1,7 @@
 """Fold a batch norm into the convolution before it.
 
-    y = (conv(x, w) + b - mean) * s + beta,  s = gamma / sqrt(var + eps)
-      = conv(x, w * s) + (b - mean) * s + beta
+y = (conv(x, w) + b - mean) * s + beta,  s = gamma / sqrt(var + eps)
+  = conv(x, w * s) + (b - mean) * s + beta
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def fold_batch_norm(graph: EdgeGraph) -> None:
 
 
 def _fold(graph: EdgeGraph, norm: Node, convolution: Node) -> None:
-    _, gamma, beta, mean, var, _, eps = norm.args
+    norm_args: Any = norm.args
+    _, gamma, beta, mean, var, _, eps = norm_args
     _, weight, bias, _, _, _, transposed, _, groups = convolution.args
     given = [value for value in (gamma, beta, mean, var, weight, bias) if value is not None]
     if any(graph.constant(value) is None for value in given) or (transposed and groups != 1):

@@ -43,7 +43,13 @@ from penlight.edge.linear import (
     TensorValue,
     Value,
 )
-from penlight.edge.operators import IN_PLACE_FORM, SYMBOLIC, bound_arguments, out_variant, split_name
+from penlight.edge.operators import (
+    IN_PLACE_FORM,
+    SYMBOLIC,
+    bound_arguments,
+    out_variant,
+    split_name,
+)
 from penlight.errors import ExportError, UnsupportedError
 from penlight.passes.arguments import literal, to_value
 
@@ -116,7 +122,7 @@ class Linearizer:
     def _user_input(self, node: Node, argument: Any) -> Value:
         if isinstance(argument, ConstantArgument):
             return literal(argument.value, f"input {node.name}")
-        example = node.meta.get("val")
+        example: Any = node.meta.get("val")
         if isinstance(argument, _SYMBOL_ARGUMENTS):
             return _symbol(example)
         if not isinstance(argument, TensorArgument):
@@ -127,9 +133,9 @@ class Linearizer:
         value = self._new_tensor(example, node.name)
         value.storage.place = Place.ARENA if self.plan_inputs else Place.CALLER
         order = _CHANNELS_LAST.get(len(value.sizes))
-        if order and not value.dynamic and not example.is_contiguous():  # type: ignore[union-attr]
+        if order and not value.dynamic and not example.is_contiguous():
             layout = torch.channels_last if len(order) == 4 else torch.channels_last_3d
-            if example.is_contiguous(memory_format=layout):  # type: ignore[union-attr]
+            if example.is_contiguous(memory_format=layout):
                 value.dim_order = order
         return value
 
@@ -199,9 +205,7 @@ class Linearizer:
             else:
                 args.append(next(remaining))
         single_list = isinstance(args[-1], ListValue)
-        args.append(
-            args[-1] if single_list or len(outs) == 1 else ListValue("tensor", tuple(outs))
-        )
+        args.append(args[-1] if single_list or len(outs) == 1 else ListValue("tensor", tuple(outs)))
         self._emit(variant.name, variant.overload, args, user_line(node))
         return results
 
@@ -272,13 +276,13 @@ class Linearizer:
         writes: list[tuple[TensorValue, TensorValue, Node]] = []
         left: set[Storage] = set()
         specs = self.graph.program.graph_signature.output_specs
-        for spec, node in zip(specs, self.graph.fx.output_node().args[0], strict=True):  # type: ignore[arg-type]
+        for spec, node in zip(specs, self.graph.outputs, strict=True):
             if spec.kind == OutputKind.USER_OUTPUT:
                 self.method.outputs.append(self._user_output(node, left))
             elif spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
                 target = self._mutated(spec)
-                if self.values[node] is not target:  # type: ignore[index]
-                    writes.append((target, self.values[node], node))  # type: ignore[index,arg-type]
+                if self.values[node] is not target:
+                    writes.append((target, self.values[node], node))
             else:
                 raise UnsupportedError(
                     f"[export of {self.method.name}] expected outputs and buffer updates but got "
@@ -303,8 +307,10 @@ class Linearizer:
     def _user_output(self, node: Any, left: set[Storage]) -> Value:
         value: Value = to_value(node, None, self.values, None)
         if isinstance(value, TensorValue):
-            if value.storage.place != Place.ARENA or value.storage in left or value in (
-                self.method.inputs
+            if (
+                value.storage.place != Place.ARENA
+                or value.storage in left
+                or value in (self.method.inputs)
             ):
                 value = self._clone(value, node)
             left.add(value.storage)

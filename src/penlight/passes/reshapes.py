@@ -54,8 +54,9 @@ def _moves_nothing(node: Node, source: Node) -> bool:
         order = [d % len(shape) for d in order]
     elif node.target is aten.transpose_copy.int and is_static(node.args[1:3]):
         order = list(range(len(shape)))
-        first, second = node.args[1:3]
-        order[first], order[second] = order[second], order[first]  # type: ignore[index]
+        pair: Any = node.args[1:3]
+        first, second = pair
+        order[first], order[second] = order[second], order[first]
     else:
         return False
     moved = [d for d in order if not same(shape[d], 1)]

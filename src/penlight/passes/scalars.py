@@ -37,7 +37,7 @@ def scalars(graph: EdgeGraph) -> None:
 def _use_scalar_overload(node: Node) -> bool:
     target: Any = node.target
     names = {"Tensor": "Scalar", "Tensor_mode": "Scalar_mode", "Tensor_Tensor": "Tensor_Scalar"}
-    scalar = getattr(target.overloadpacket, names.get(target._overloadname, ""), None)
+    scalar: Any = getattr(target.overloadpacket, names.get(target._overloadname, ""), None)
     variant = out_variant(scalar) if scalar is not None else None
     if variant is None or kernel_name(variant.name, variant.overload) not in available():
         return False

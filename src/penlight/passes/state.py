@@ -1,7 +1,8 @@
 """Write mutable buffers where they lie, if nobody reads the old value afterwards.
 
-A buffer's new value is a node; it is written straight into the buffer's memory (``meta["in_place"]``
-names the buffer's placeholder) if every other use of the old value comes before it and the operator
+A buffer's new value is a node. It is written straight into the buffer's memory
+(``meta["in_place"]`` names the buffer's placeholder) if every other use of the old value comes
+before it and the operator
 
 - does not read the buffer at all, or
 - reads element i only to write element i, or

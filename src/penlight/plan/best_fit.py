@@ -76,7 +76,7 @@ def place(items: list[Lifetime], order: Order) -> list[int]:
     return offsets
 
 
-def _smallest_gap(begin: np.ndarray, end: np.ndarray, size: int) -> int:  # type: ignore[type-arg]
+def _smallest_gap(begin: np.ndarray, end: np.ndarray, size: int) -> int:
     """The offset of the smallest gap between occupied ranges, or where the last of them ends."""
     if len(begin) == 0:
         return 0

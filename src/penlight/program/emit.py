@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -85,7 +85,6 @@ class Emitter:
         self.builder = builder
         self.plans: list[schema.ExecutionPlan] = []
         self._constants = dict(constants or {})
-        self._used: set[str] = set()
         self._alignment = alignment
         self._names: dict[str, dict[str, list[str]]] = {}
         self._delegate_data: dict[bytes, schema.BackendDelegateDataReference] = {}
@@ -122,16 +121,20 @@ class Emitter:
         self.builder.add_plan(plan)
         self.plans.append(plan)
 
-    def finish(self) -> None:
+    def finish(self, known: Collection[str]) -> None:
         """Add what describes the methods; call once, after all of them.
 
-        Raises ExportError if `constants` has names that no method uses.
+        Args:
+            known: the names of all parameters and buffers, used or not.
+
+        Raises:
+            ExportError: `constants` has other names.
         """
-        unused = sorted(set(self._constants) - self._used)
-        if unused:
+        unknown = sorted(set(self._constants).difference(known))
+        if unknown:
             raise ExportError(
-                f"[constants] expected names of parameters and buffers that a method uses but got "
-                f"{', '.join(unused[:5])}{' ...' if len(unused) > 5 else ''}; remove them"
+                "[constants] expected names of the model's parameters and buffers but got "
+                f"{', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}; remove them"
             )
         if self._names:
             names = json.dumps(self._names, ensure_ascii=False).encode()
@@ -149,7 +152,8 @@ class Emitter:
         if isinstance(leaf, str):
             return schema.String(leaf)
         if isinstance(leaf, bool | int | float):
-            return _NUMBERS[type(leaf)](leaf)
+            table: schema.KernelTypes = _NUMBERS[type(leaf)](leaf)
+            return table
         raise UnsupportedError(
             f"[constant method {name}] expected numbers, texts, dtypes or tensors but got "
             f"{type(leaf).__name__}; return one of those"
@@ -161,7 +165,6 @@ class Emitter:
         assert storage.name is not None
         source = self._constants.get(storage.name)
         if source is not None:
-            self._used.add(storage.name)
             self._check_size(storage.name, source, storage.nbytes)
             key = f"name:{storage.name}"
         else:
@@ -188,7 +191,6 @@ class Emitter:
                 return 0
             source = TensorSource(tensor)
         else:
-            self._used.add(storage.name)
             self._check_size(storage.name, source, storage.nbytes)
         if storage.name not in self._initial:
             self._initial[storage.name] = self.builder.add_mutable_initial(

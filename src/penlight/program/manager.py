@@ -31,7 +31,7 @@ from penlight.plan.best_fit import plan_memory
 from penlight.program.config import ExecutorchBackendConfig
 from penlight.program.emit import Emitter
 from penlight.program.schema import Program
-from penlight.program.write import DataSource, Progress, ProgramBuilder
+from penlight.program.write import DataSource, ProgramBuilder, Progress
 
 T = TypeVar("T")
 Pass = Callable[[GraphModule], Any]
@@ -231,7 +231,8 @@ class ExecutorchProgramManager:
             emitter.add(method)
         for name, value in constant_methods.items():
             emitter.add_constant_method(name, value)
-        emitter.finish()
+        programs = self._programs.values()
+        emitter.finish({name for p in programs for name in (*p.state_dict, *p.constants)})
         self._plans = emitter.plans
         self._buffer: bytes | None = None
 
