@@ -1,4 +1,4 @@
-"""Every architecture, in every variant its checkpoints have, agrees with transformers in float32."""
+"""Every architecture, in every variant of its checkpoints, agrees with transformers in float32."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from penlight.models.config import ModelConfig, RopeConfig
 
 TOKENS = 40
 TOLERANCE = 1e-4
+
 
 @pytest.fixture(params=VARIANTS, scope="module")
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -70,7 +71,12 @@ def test_longrope_switches_where_transformers_does(tmp_path: Path) -> None:
 def test_a_short_context_needs_no_second_set_of_frequencies() -> None:
     config = tiny(
         rope=RopeConfig(
-            1e4, 8, "longrope", original_context=16, short_factors=(1.0,) * 4, long_factors=(2.0,) * 4
+            1e4,
+            8,
+            "longrope",
+            original_context=16,
+            short_factors=(1.0,) * 4,
+            long_factors=(2.0,) * 4,
         )
     )
     assert "rope.long_inv_freq" not in dict(models.build(config, context=16).named_buffers())

@@ -53,7 +53,13 @@ def open_huggingface(folder: Path, name: str | None = None) -> Checkpoint:
     config = config_from_json(values, str(folder / "config.json"))
     files = _weight_files(folder)
     tensors = _canonical(_read_all(folder, files), config)
-    tokenizer = _tokenizer(folder, values)
+    try:
+        tokenizer = _tokenizer(folder, values)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"[{folder}] expected a tokenizer.json of the tokenizers library but got: "
+            f"{type(error).__name__} {error}; download it again"
+        ) from None
     extras = ("config.json", "tokenizer.json", "tokenizer.model")
     sources = [SourceFile(folder / e) for e in extras if (folder / e).is_file()]
     provenance = Provenance(name or folder.resolve().name, (*files, *sources), _licence(folder))

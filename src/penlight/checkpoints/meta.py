@@ -7,6 +7,7 @@ with ``weights_only``, onto the meta device; values are read from the places tha
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,14 +113,23 @@ def _index(file: SourceFile) -> dict[str, FileTensor]:
     """The tensors of one shard, still under Meta's names."""
     import torch
 
+    if file.read(0, min(4, file.size)).tobytes() != b"PK\3\4":
+        raise CheckpointError(
+            f"[{file.path}] expected a file of torch.save but got another format; "
+            "it is truncated or corrupt: download it again"
+        )
     try:
         stored = torch.load(file.path, map_location="meta", weights_only=True)
-    except Exception as error:  # torch reports damage and refusal by many types
-        reason = str(error).strip().splitlines()
+    except pickle.UnpicklingError:
         raise CheckpointError(
-            f"[{file.path}] expected a file of tensors alone but torch refused it: "
-            f"{reason[0][:120] if reason else type(error).__name__}; "
-            "download it again, from a source you trust"
+            f"[{file.path}] expected a file of tensors alone but got one with other objects, "
+            "which may run code when loaded; use a file from a source you trust"
+        ) from None
+    except Exception as error:  # torch reports damage by many types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"[{file.path}] expected a sound file of torch.save but got: {reason[:120]}; "
+            "it is truncated or corrupt: download it again"
         ) from None
     if not isinstance(stored, dict):
         raise CheckpointError(
