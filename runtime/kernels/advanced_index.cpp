@@ -49,7 +49,13 @@ Status AdvancedIndex::add_mask(Context& ctx, const Tensor& self, const Tensor& m
     }
     for (int32_t d = 0; d < mask.rank; d++) {
         Entry& e = entries[entry_count++];
-        e = {positions + d * elements, true, self.sizes[dim + d], self.strides[dim + d], 1, {}, {},
+        e = {positions + d * elements,
+             true,
+             self.sizes[dim + d],
+             self.strides[dim + d],
+             1,
+             {},
+             {},
              {}};
         e.sizes[0] = found;
         e.own[0] = 1;
@@ -66,8 +72,14 @@ Status AdvancedIndex::add(Context& ctx, const Tensor& self, const Tensor& index,
     }
     PENLIGHT_TRY(expect_indices(ctx, "an index", index, self.sizes[*dim], true));
     Entry& e = entries[entry_count++];
-    e = {index.data, index.dtype == PENLIGHT_INT64, self.sizes[*dim], self.strides[*dim],
-         index.rank, {}, {}, {}};
+    e = {index.data,
+         index.dtype == PENLIGHT_INT64,
+         self.sizes[*dim],
+         self.strides[*dim],
+         index.rank,
+         {},
+         {},
+         {}};
     for (int32_t d = 0; d < index.rank; d++) {
         e.sizes[d] = index.sizes[d];
         e.own[d] = index.strides[d];
@@ -86,7 +98,8 @@ Status AdvancedIndex::broadcast(Context& ctx) {
             if (e.sizes[d] == 1 || e.sizes[d] == size) continue;
             if (size != 1) {
                 return ctx.fail("expected indices that broadcast together but got sizes %" PRId64
-                                " and %" PRId64, size, e.sizes[d]);
+                                " and %" PRId64,
+                                size, e.sizes[d]);
             }
             size = e.sizes[d];
         }

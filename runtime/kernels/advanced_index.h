@@ -17,10 +17,10 @@ namespace penlight::kernels {
 struct AdvancedIndex {
     struct Entry {
         const void* data;
-        bool wide;           // int64, else int32
-        int64_t size;        // of the indexed dimension
-        int64_t stride;      // of the indexed dimension in self
-        int32_t rank;        // of the index tensor
+        bool wide;       // int64, else int32
+        int64_t size;    // of the indexed dimension
+        int64_t stride;  // of the indexed dimension in self
+        int32_t rank;    // of the index tensor
         int64_t sizes[max_rank];
         int64_t own[max_rank];      // the index tensor's strides
         int64_t strides[max_rank];  // broadcast to B

@@ -92,10 +92,10 @@ static Status avg_pool(Context& ctx, int32_t dims, const Tensor& self, const Int
             c.end[i] = std::max(std::min(stop, in.size[i]), c.begin[i]);
             area *= c.end[i] - c.begin[i];
         }
-        c.divisor = divisor_override     ? *divisor_override
-                    : area == 0          ? 1  // nothing but padding: 0
-                    : count_include_pad  ? padded
-                                         : area;
+        c.divisor = divisor_override    ? *divisor_override
+                    : area == 0         ? 1  // nothing but padding: 0
+                    : count_include_pad ? padded
+                                        : area;
         return c;
     };
     return average_planes(ctx, self, dims, window, out);

@@ -13,8 +13,9 @@ struct Affine {
 
 // How to normalise channel c.
 struct Channels {
-    const Tensor *weight, *bias, *mean, *deviation;  // deviation: a variance, or 1 / sqrt(var + eps)
-    bool inverted;                                   // ... the latter
+    const Tensor *weight, *bias, *mean,
+        *deviation;  // deviation: a variance, or 1 / sqrt(var + eps)
+    bool inverted;   // ... the latter
     double eps;
     Affine operator()(int64_t c) const {
         const double d = real_at(*deviation, c);
@@ -28,21 +29,21 @@ struct Channels {
 template <class C>
 static void normalise_runs(Context& ctx, const Tensor& input, const Axis& axis,
                            const Channels& channels, Tensor& out) {
-    ctx.parallel_for(axis.outer * axis.size, grain_for(axis.inner), [&](int64_t first,
-                                                                        int64_t last) {
-        Source<C> x(&input);
-        Sink<C> y(out);
-        for (int64_t r = first; r < last; r++) {
-            const Affine a = channels(r % axis.size);
-            const C scale = static_cast<C>(a.scale), shift = static_cast<C>(a.shift);
-            for_blocks(axis.inner, [&](int64_t i, int64_t count) {
-                const C* from = x.get(r * axis.inner + i, count);
-                C* to = y.at(r * axis.inner + i);
-                for (int64_t k = 0; k < count; k++) to[k] = from[k] * scale + shift;
-                y.put(r * axis.inner + i, count);
-            });
-        }
-    });
+    ctx.parallel_for(
+        axis.outer * axis.size, grain_for(axis.inner), [&](int64_t first, int64_t last) {
+            Source<C> x(&input);
+            Sink<C> y(out);
+            for (int64_t r = first; r < last; r++) {
+                const Affine a = channels(r % axis.size);
+                const C scale = static_cast<C>(a.scale), shift = static_cast<C>(a.shift);
+                for_blocks(axis.inner, [&](int64_t i, int64_t count) {
+                    const C* from = x.get(r * axis.inner + i, count);
+                    C* to = y.at(r * axis.inner + i);
+                    for (int64_t k = 0; k < count; k++) to[k] = from[k] * scale + shift;
+                    y.put(r * axis.inner + i, count);
+                });
+            }
+        });
 }
 
 // [outer][C], channels innermost: a run has all channels, and each its own numbers.
@@ -131,21 +132,23 @@ static Status train(Context& ctx, const Tensor& input, const Tensor* weight, con
     PENLIGHT_TRY(expect_vector(ctx, "running_mean", running_mean, channels));
     PENLIGHT_TRY(expect_vector(ctx, "running_var", running_var, channels));
     const double n = static_cast<double>(axis.outer * axis.inner);
-    ctx.parallel_for(channels, grain_for(axis.outer * axis.inner), [&](int64_t first, int64_t last) {
-        for (int64_t c = first; c < last; c++) {
-            const Moments<double> m = channel_moments(input, axis, c);
-            set_real(save_mean, c, m.mean);
-            set_real(save_invstd, c, 1 / std::sqrt(m.variance + eps));
-            if (running_mean != nullptr) {
-                set_real(*running_mean, c,
-                         (1 - momentum) * real_at(*running_mean, c) + momentum * m.mean);
+    ctx.parallel_for(
+        channels, grain_for(axis.outer * axis.inner), [&](int64_t first, int64_t last) {
+            for (int64_t c = first; c < last; c++) {
+                const Moments<double> m = channel_moments(input, axis, c);
+                set_real(save_mean, c, m.mean);
+                set_real(save_invstd, c, 1 / std::sqrt(m.variance + eps));
+                if (running_mean != nullptr) {
+                    set_real(*running_mean, c,
+                             (1 - momentum) * real_at(*running_mean, c) + momentum * m.mean);
+                }
+                if (running_var != nullptr) {
+                    set_real(*running_var, c,
+                             (1 - momentum) * real_at(*running_var, c) +
+                                 momentum * m.variance * n / (n - 1));
+                }
             }
-            if (running_var != nullptr) {
-                set_real(*running_var, c, (1 - momentum) * real_at(*running_var, c) +
-                                              momentum * m.variance * n / (n - 1));
-            }
-        }
-    });
+        });
     return normalise(ctx, input, axis, {weight, bias, &save_mean, &save_invstd, true, eps}, out);
 }
 

@@ -6,9 +6,7 @@
 namespace penlight::kernels {
 
 // PyTorch's legacy: a tensor of shape [0] joins anything and adds nothing.
-static bool skipped(const Tensor& t) {
-    return t.rank == 1 && t.sizes[0] == 0;
-}
+static bool skipped(const Tensor& t) { return t.rank == 1 && t.sizes[0] == 0; }
 
 // region = t, converted to the region's dtype.
 static Status write_converted(Context& ctx, const Tensor& t, View region) {

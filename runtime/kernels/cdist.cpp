@@ -75,7 +75,8 @@ static Status cdist_forward_out(Context& ctx, const Tensor& x1, const Tensor& x2
             for (int64_t r = begin; r < end; r++, at.next()) {
                 const C* a = x1.ptr<C>() + at.offset[0];
                 const C* b = x2.ptr<C>() + at.offset[1];
-                for (int64_t j = 0; j < R; j++) out.ptr<C>()[r * R + j] = distance(a, b + j * M, M, p);
+                for (int64_t j = 0; j < R; j++)
+                    out.ptr<C>()[r * R + j] = distance(a, b + j * M, M, p);
             }
         });
         return Status::ok;

@@ -36,7 +36,8 @@ static Status constant_pad_nd_out(Context& ctx, const Tensor& self, IntList pad,
         if (__builtin_add_overflow(sizes[d], left[d], &sizes[d]) ||
             __builtin_add_overflow(sizes[d], right, &sizes[d]) || sizes[d] < 0) {
             return ctx.fail("expected padding that leaves a size >= 0 of dim %d but got %" PRId64
-                            " and %" PRId64, d, left[d], right);
+                            " and %" PRId64,
+                            d, left[d], right);
         }
         const int64_t crop = left[d] < 0 ? -left[d] : 0;
         const int64_t kept = self.sizes[d] - crop + (right < 0 ? right : 0);

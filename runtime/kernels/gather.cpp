@@ -18,8 +18,10 @@ Status GatherLoop::prepare(Context& ctx, const Tensor& self, int64_t dim, const 
         fits = d == this->dim || positions.sizes[d] <= whole.sizes[d];
     }
     if (!fits) {
-        return ctx.fail("expected index of self's rank and at most its sizes %s except in dim %d "
-                        "but got %s", ShapeText(self).text, this->dim, ShapeText(index).text);
+        return ctx.fail(
+            "expected index of self's rank and at most its sizes %s except in dim %d "
+            "but got %s",
+            ShapeText(self).text, this->dim, ShapeText(index).text);
     }
     whole.strides[this->dim] = 0;
     return expect_indices(ctx, "index", index, size, false);

@@ -7,23 +7,27 @@ namespace penlight::kernels {
 
 // The type T is computed in; integers wrap.
 template <class T>
-using Arithmetic = std::conditional_t<
-    std::is_same_v<T, double>, double,
-    std::conditional_t<std::is_same_v<T, float> || std::is_same_v<T, Half> ||
-                           std::is_same_v<T, BFloat16>,
-                       float, int64_t>>;
+using Arithmetic =
+    std::conditional_t<std::is_same_v<T, double>, double,
+                       std::conditional_t<std::is_same_v<T, float> || std::is_same_v<T, Half> ||
+                                              std::is_same_v<T, BFloat16>,
+                                          float, int64_t>>;
 
 template <class C> inline C wrapping_product(C a, C b) {
-    if constexpr (is_real<C>) return a * b;
-    else return static_cast<C>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+    if constexpr (is_real<C>)
+        return a * b;
+    else
+        return static_cast<C>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
 }
 
 // a + b, rounded to T.
 template <class T> inline T sum_of(T a, T b) {
     using C = Arithmetic<T>;
     const C x = convert<C>(a), y = convert<C>(b);
-    if constexpr (is_real<C>) return convert<T>(x + y);
-    else return convert<T>(static_cast<C>(static_cast<uint64_t>(x) + static_cast<uint64_t>(y)));
+    if constexpr (is_real<C>)
+        return convert<T>(x + y);
+    else
+        return convert<T>(static_cast<C>(static_cast<uint64_t>(x) + static_cast<uint64_t>(y)));
 }
 
 struct GatherLoop {
@@ -58,17 +62,13 @@ struct GatherLoop {
         const int64_t index_step = positions.strides[last], beside_step = beside.strides[last];
         const int64_t self_step = whole.strides[last];
         auto part = [&](int64_t begin, int64_t end) {
-            Odometer<3> at{last,
-                           positions.sizes,
-                           {positions.strides, whole.strides, beside.strides},
-                           {},
-                           {}};
+            Odometer<3> at{
+                last, positions.sizes, {positions.strides, whole.strides, beside.strides}, {}, {}};
             at.seek(begin);
             for (int64_t r = begin; r < end; r++, at.next()) {
                 for (int64_t c = 0; c < columns; c++) {
                     const int64_t i = index[at.offset[0] + c * index_step];
-                    body(at.offset[1] + c * self_step + i * along,
-                         at.offset[2] + c * beside_step);
+                    body(at.offset[1] + c * self_step + i * along, at.offset[2] + c * beside_step);
                 }
             }
         };

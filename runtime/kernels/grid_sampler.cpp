@@ -85,13 +85,15 @@ template <class T> struct GridPlane {
 };
 
 template <class T>
-static void sample_planes(Context& ctx, const Tensor& input, const Tensor& grid,
-                          Interpolation mode, Outside outside, bool align_corners, Tensor& out) {
+static void sample_planes(Context& ctx, const Tensor& input, const Tensor& grid, Interpolation mode,
+                          Outside outside, bool align_corners, Tensor& out) {
     using C = PoolType<T>;
     const Planes in = planes_of(input, 2), to = planes_of(out, 2);
     ctx.parallel_for(to.count(), grain_for(8 * to.volume()), [&](int64_t first, int64_t last) {
         for (int64_t p = first; p < last; p++) {
-            const GridPlane<T> plane{input.ptr<T>() + in.offset(p), in.stride[1], in.stride[2],
+            const GridPlane<T> plane{input.ptr<T>() + in.offset(p),
+                                     in.stride[1],
+                                     in.stride[2],
                                      {in.size[1], align_corners, outside},
                                      {in.size[2], align_corners, outside}};
             const T* places = grid.ptr<T>() + p / to.channels * grid.strides[0];

@@ -19,10 +19,10 @@ static void group_norm_runs(Context& ctx, const Tensor& input, int64_t runs, int
             const C scale = 1 / std::sqrt(m.variance + static_cast<C>(eps));
             for (int64_t c = 0; c < channels; c++) {
                 const int64_t channel = r % groups * channels + c;
-                const C by = weight == nullptr ? scale
-                                               : scale * static_cast<C>(real_at(*weight, channel));
-                const C plus = (bias == nullptr ? 0 : static_cast<C>(real_at(*bias, channel))) -
-                               m.mean * by;
+                const C by =
+                    weight == nullptr ? scale : scale * static_cast<C>(real_at(*weight, channel));
+                const C plus =
+                    (bias == nullptr ? 0 : static_cast<C>(real_at(*bias, channel))) - m.mean * by;
                 const int64_t first = r * width + c * area;
                 for_blocks(area, [&](int64_t i, int64_t count) {
                     const C* from = x.get(first + i, count);
@@ -47,7 +47,8 @@ static Status native_group_norm_out(Context& ctx, const Tensor& input, const Ten
     for (int32_t d = 2; d < input.rank; d++) area *= input.sizes[d];
     if (input.sizes[0] != N || input.sizes[1] != C || area != HxW) {
         return ctx.fail("expected input [%" PRId64 ", %" PRId64 ", ...] of %" PRId64
-                        " places but got %s", N, C, HxW, ShapeText(input).text);
+                        " places but got %s",
+                        N, C, HxW, ShapeText(input).text);
     }
     if (group <= 0 || C % group != 0) {
         return ctx.fail("expected groups that divide %" PRId64 " channels but got %" PRId64, C,

@@ -72,18 +72,20 @@ static Status im2col_out(Context& ctx, const Tensor& self, IntList kernel_size, 
     c.size[0] = self.sizes[self.rank - 2], c.size[1] = self.sizes[self.rank - 1];
     PENLIGHT_TRY(read_columns(ctx, kernel_size, dilation, padding, stride, &c));
     const int64_t channels = self.sizes[self.rank - 3];
-    int64_t sizes[3] = {self.sizes[0], 0, 0}, cells, height, width;
+    int64_t sizes[3] = {self.sizes[0], 0, 0}, cells, height, width, per_channel;
     int64_t* last = sizes + self.rank - 3;
     if (__builtin_mul_overflow(c.kernel[0], c.kernel[1], &cells) ||
         __builtin_mul_overflow(channels, cells, &height) ||
-        __builtin_mul_overflow(c.blocks[0], c.blocks[1], &width)) {
+        __builtin_mul_overflow(c.blocks[0], c.blocks[1], &width) ||
+        __builtin_mul_overflow(cells, width, &per_channel)) {
         return ctx.fail("expected columns of a possible size but got a kernel of %" PRId64
-                        " x %" PRId64, c.kernel[0], c.kernel[1]);
+                        " x %" PRId64,
+                        c.kernel[0], c.kernel[1]);
     }
     last[0] = height, last[1] = width;
     PENLIGHT_TRY(resize(ctx, out, self.rank - 1, sizes));
     PENLIGHT_TRY(expect_contiguous(ctx, "out", out));
-    const int64_t plane = c.size[0] * c.size[1], per_channel = cells * width;
+    const int64_t plane = c.size[0] * c.size[1];
     const int64_t planes = channels * (self.rank == 4 ? self.sizes[0] : 1);
     with_word(item_size(self.dtype), [&](auto tag) {
         using Word = typename decltype(tag)::type;
@@ -109,18 +111,19 @@ static Status col2im_out(Context& ctx, const Tensor& self, IntList output_size, 
     PENLIGHT_TRY(read_pair(ctx, "output_size", output_size, 1, c.size));
     PENLIGHT_TRY(read_columns(ctx, kernel_size, dilation, padding, stride, &c));
     const int64_t height = self.sizes[self.rank - 2], width = self.sizes[self.rank - 1];
-    int64_t cells, blocks;
+    int64_t cells, blocks, per_channel;
     if (__builtin_mul_overflow(c.kernel[0], c.kernel[1], &cells) || height % cells != 0 ||
-        __builtin_mul_overflow(c.blocks[0], c.blocks[1], &blocks) || width != blocks) {
+        __builtin_mul_overflow(c.blocks[0], c.blocks[1], &blocks) || width != blocks ||
+        __builtin_mul_overflow(cells, width, &per_channel)) {
         return ctx.fail("expected self [N, C * %" PRId64 " * %" PRId64 ", %" PRId64 " * %" PRId64
-                        "] but got %s", c.kernel[0], c.kernel[1], c.blocks[0], c.blocks[1],
-                        ShapeText(self).text);
+                        "] but got %s",
+                        c.kernel[0], c.kernel[1], c.blocks[0], c.blocks[1], ShapeText(self).text);
     }
     const int64_t channels = height / cells;
     const int64_t batched[] = {self.sizes[0], channels, c.size[0], c.size[1]};
     PENLIGHT_TRY(resize(ctx, out, self.rank + 1, batched + (self.rank == 3 ? 0 : 1)));
     PENLIGHT_TRY(expect_contiguous(ctx, "out", out));
-    const int64_t plane = c.size[0] * c.size[1], per_channel = cells * width;
+    const int64_t plane = c.size[0] * c.size[1];
     const int64_t planes = channels * (self.rank == 3 ? self.sizes[0] : 1);
     visit_dtype(self.dtype, [&](auto type) {
         using T = typename decltype(type)::type;

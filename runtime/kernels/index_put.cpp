@@ -21,8 +21,7 @@ static Status broadcast_values(Context& ctx, const AdvancedIndex& index, const T
 // target[indices] = values, or +=. Positions are visited in order,
 // in one thread, so that the last of several writes to one element wins.
 template <class Write>
-static void put(const AdvancedIndex& index, const int64_t* strides,
-                const Write& write) {
+static void put(const AdvancedIndex& index, const int64_t* strides, const Write& write) {
     int64_t over_index[max_rank], over_rest[max_rank];
     index.split(strides, over_index, over_rest);
     const RestLoop rest(index, over_rest);

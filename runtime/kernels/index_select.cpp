@@ -26,8 +26,8 @@ static Status index_select_out(Context& ctx, const Tensor& self, int64_t dim, co
     // A run is what lies together at one index in both; the other dimensions are stepped through.
     int64_t run = 1;
     int32_t outer = from.rank;
-    while (outer - 1 > d && (from.sizes[outer - 1] == 1 || (from.strides[outer - 1] == run &&
-                                                            to.strides[outer - 1] == run))) {
+    while (outer - 1 > d && (from.sizes[outer - 1] == 1 ||
+                             (from.strides[outer - 1] == run && to.strides[outer - 1] == run))) {
         run *= from.sizes[--outer];
     }
     const size_t bytes = static_cast<size_t>(run) * from.item;

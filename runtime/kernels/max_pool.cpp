@@ -6,13 +6,26 @@
 
 namespace penlight::kernels {
 
-// The greatest of the cells [begin, end) by step, in each dimension, and where it lies.
+// The least value of a dtype.
+template <class T> static T lowest() {
+    using C = PoolType<T>;
+    if constexpr (is_real<C>) {
+        return convert<T>(-std::numeric_limits<C>::infinity());
+    } else if constexpr (std::is_integral_v<T>) {
+        return std::numeric_limits<T>::lowest();
+    } else {
+        return T{};
+    }
+}
+
+// The greatest of the cells [begin, end) by step, in each dimension, and where it lies. A dilated
+// window may step over a narrow input: then it is the least value, and as if at `begin`.
 template <class T>
 static void window_max(const T* plane, const Planes& in, const int64_t* begin, const int64_t* end,
                        const int64_t* step, T* value, int64_t* where) {
     using C = PoolType<T>;
     int64_t at = (begin[0] * in.size[1] + begin[1]) * in.size[2] + begin[2];
-    T best = plane[begin[0] * in.stride[0] + begin[1] * in.stride[1] + begin[2] * in.stride[2]];
+    T best = lowest<T>();
     C greatest = convert<C>(best);
     for (int64_t d = begin[0]; d < end[0]; d += step[0]) {
         for (int64_t h = begin[1]; h < end[1]; h += step[1]) {
@@ -48,8 +61,8 @@ static void max_planes(Context& ctx, const Tensor& self, int32_t dims, const int
                 for_cells(to, [&](int64_t at, const int64_t* cell) {
                     int64_t begin[3], end[3];
                     bounds(in, to, cell, begin, end);
-                    int64_t* place = index + cell[0] * where.stride[0] +
-                                     cell[1] * where.stride[1] + cell[2] * where.stride[2];
+                    int64_t* place = index + cell[0] * where.stride[0] + cell[1] * where.stride[1] +
+                                     cell[2] * where.stride[2];
                     window_max(plane, in, begin, end, step, values + at, place);
                 });
             }
@@ -61,8 +74,7 @@ static Status max_pool(Context& ctx, int32_t dims, const Tensor& self, const Int
                        const IntList& stride, const IntList& padding, const IntList& dilation,
                        bool ceil_mode, Tensor& out, Tensor& indices) {
     Window w;
-    PENLIGHT_TRY(
-        read_window(ctx, dims, kernel_size, stride, padding, &dilation, ceil_mode, &w));
+    PENLIGHT_TRY(read_window(ctx, dims, kernel_size, stride, padding, &dilation, ceil_mode, &w));
     PENLIGHT_TRY(expect_dtype(ctx, "indices", indices, PENLIGHT_INT64));
     PENLIGHT_TRY(resize_pooled(ctx, self, dims, w, out, &indices));
     auto bounds = [&w](const Planes& in, const Planes&, const int64_t* cell, int64_t* begin,
@@ -72,8 +84,6 @@ static Status max_pool(Context& ctx, int32_t dims, const Tensor& self, const Int
             const int64_t skipped = start < 0 ? (-start + w.dilation[i] - 1) / w.dilation[i] : 0;
             begin[i] = start + skipped * w.dilation[i];
             end[i] = std::min(start + (w.kernel[i] - 1) * w.dilation[i] + 1, in.size[i]);
-            // A dilated window may step over a narrow input: then its first cell stands for it.
-            if (begin[i] >= in.size[i]) begin[i] = in.size[i] - 1, end[i] = begin[i];
         }
     };
     max_planes(ctx, self, dims, w.dilation, bounds, out, indices);

@@ -146,7 +146,11 @@ template <class Word> void run_nest(Context& ctx, const Nest& nest, Word* to, co
     const int64_t rows = nest.sizes[outer];
     int64_t count = rows;
     for (int32_t d = 0; d < outer; d++) count *= nest.sizes[d];
-    Block block{0, nest.sizes[outer + 1], nest.to[outer], nest.to[outer + 1], nest.from[outer],
+    Block block{0,
+                nest.sizes[outer + 1],
+                nest.to[outer],
+                nest.to[outer + 1],
+                nest.from[outer],
                 nest.from[outer + 1]};
     ctx.parallel_for(count, grain_for(block.columns), [&](int64_t begin, int64_t end) {
         Odometer<2> at{outer, nest.sizes, {nest.to, nest.from}, {}, {}};
@@ -357,8 +361,8 @@ Status expect_indices(Context& ctx, const char* name, const Tensor& index, int64
 void store_scalar(const Scalar& value, int32_t dtype, std::byte* element) {
     visit_dtype(dtype, [&](auto type) {
         using T = typename decltype(type)::type;
-        const T number = value.kind == PENLIGHT_REAL ? convert<T>(value.real)
-                                                     : convert<T>(value.integer);
+        const T number =
+            value.kind == PENLIGHT_REAL ? convert<T>(value.real) : convert<T>(value.integer);
         std::memcpy(element, &number, sizeof number);
     });
 }

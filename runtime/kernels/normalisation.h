@@ -9,8 +9,8 @@ namespace penlight::kernels {
 
 inline constexpr int64_t block_size = 256;
 
-template <class C> inline constexpr Compute compute_of = is_real<C> && sizeof(C) == 8
-                                                             ? Compute::f64 : Compute::f32;
+template <class C>
+inline constexpr Compute compute_of = is_real<C> && sizeof(C) == 8 ? Compute::f64 : Compute::f32;
 
 // Reads elements as C, `stride` apart from `base` on: in place where they are C already and lie
 // together, else through a buffer.

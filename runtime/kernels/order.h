@@ -19,7 +19,7 @@ template <class T> inline uint64_t order_key(T value) {
         const Bits bits = std::bit_cast<Bits>(value == 0 ? T{0} : value);
         return bits & sign ? static_cast<Bits>(~bits) : static_cast<Bits>(bits | sign);
     } else if constexpr (std::is_signed_v<T>) {
-        return static_cast<uint64_t>(static_cast<int64_t>(value)) ^ uint64_t{1} << 63;
+        return static_cast<uint64_t>(static_cast<int64_t>(value)) ^ uint64_t { 1 } << 63;
     } else {
         return value;
     }
@@ -67,7 +67,8 @@ struct RowLoop {
         View result = view_of(out);
         if (result.rank == 0) result.insert(0, 1, 1);
         const size_t memory = slot_bytes == 0 ? SIZE_MAX : ctx.scratch_size / slot_bytes;
-        if (memory == 0) return ctx.fail("expected rows within the planned size but got longer ones");
+        if (memory == 0)
+            return ctx.fail("expected rows within the planned size but got longer ones");
         int64_t slots = static_cast<int64_t>(ctx.threads());
         if (slots > count) slots = count;
         if (static_cast<size_t>(slots) > memory) slots = static_cast<int64_t>(memory);

@@ -30,7 +30,8 @@ static Status pixel_shuffle_out(Context& ctx, const Tensor& self, int64_t upscal
     int64_t sizes[max_rank];
     for (int32_t d = 0; d < self.rank; d++) sizes[d] = self.sizes[d];
     sizes[c] /= r * r;
-    if (sizes[c] * r * r != self.sizes[c] || __builtin_mul_overflow(sizes[c + 1], r, &sizes[c + 1]) ||
+    if (sizes[c] * r * r != self.sizes[c] ||
+        __builtin_mul_overflow(sizes[c + 1], r, &sizes[c + 1]) ||
         __builtin_mul_overflow(sizes[c + 2], r, &sizes[c + 2])) {
         return ctx.fail("expected channels divisible by %" PRId64 " squared but got %" PRId64, r,
                         self.sizes[c]);

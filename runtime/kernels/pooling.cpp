@@ -15,8 +15,10 @@ static Status read_list(Context& ctx, const char* name, const IntList& list, int
     }
     for (int32_t i = 0; i < dims; i++) {
         const int64_t v = list[list.size() == 1 ? 0 : static_cast<uint32_t>(i)];
-        if (v < least || v > INT32_MAX) {
-            return ctx.fail("expected %s of at least %" PRId64 " but got %" PRId64, name, least, v);
+        constexpr int64_t most = 1 << 20;  // so that no product of them overflows
+        if (v < least || v > most) {
+            return ctx.fail("expected %s in [%" PRId64 ", %" PRId64 "] but got %" PRId64, name,
+                            least, most, v);
         }
         values[3 - dims + i] = v;
     }
@@ -36,7 +38,8 @@ Status read_window(Context& ctx, int32_t dims, const IntList& kernel, const IntL
         const int64_t reach = (w->kernel[i] - 1) * w->dilation[i] + 1;
         if (w->padding[i] > reach / 2) {
             return ctx.fail("expected padding of at most half the kernel's %" PRId64
-                            " but got %" PRId64, reach, w->padding[i]);
+                            " but got %" PRId64,
+                            reach, w->padding[i]);
         }
     }
     return Status::ok;

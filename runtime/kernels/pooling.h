@@ -59,10 +59,10 @@ template <class F> void for_cells(const Planes& out, const F& body) {
 
 // The type a dtype is averaged and compared in.
 template <class T>
-using PoolType = std::conditional_t<
-    std::is_same_v<T, double>, double,
-    std::conditional_t<std::is_same_v<T, float> || std::is_same_v<T, Half> ||
-                           std::is_same_v<T, BFloat16>,
-                       float, int64_t>>;
+using PoolType =
+    std::conditional_t<std::is_same_v<T, double>, double,
+                       std::conditional_t<std::is_same_v<T, float> || std::is_same_v<T, Half> ||
+                                              std::is_same_v<T, BFloat16>,
+                                          float, int64_t>>;
 
 }  // namespace penlight::kernels

@@ -42,13 +42,15 @@ static Status pad_shape(Context& ctx, Border border, const Tensor& self, const I
         const int64_t right = padding[static_cast<uint32_t>(2 * i + 1)];
         if (border == Border::reflect && (left >= n || right >= n)) {
             return ctx.fail("expected padding less than size %" PRId64 " of dim %d but got %" PRId64
-                            " and %" PRId64, n, d, left, right);
+                            " and %" PRId64,
+                            n, d, left, right);
         }
         if (__builtin_add_overflow(sizes[d], left, &sizes[d]) ||
             __builtin_add_overflow(sizes[d], right, &sizes[d]) || sizes[d] < 1 ||
             left < -(int64_t{1} << 48)) {
             return ctx.fail("expected padding that leaves a size of dim %d but got %" PRId64
-                            " and %" PRId64, d, left, right);
+                            " and %" PRId64,
+                            d, left, right);
         }
     }
     return Status::ok;
@@ -85,9 +87,9 @@ static Status pad(Context& ctx, Border border, const Tensor& self, const IntList
     return Status::ok;
 }
 
-#define PENLIGHT_PAD(NAME, BORDER, DIMS)                                                        \
-    static Status NAME##_out(Context& ctx, const Tensor& self, IntList padding, Tensor& out) {  \
-        return pad(ctx, Border::BORDER, self, padding, DIMS, out);                              \
+#define PENLIGHT_PAD(NAME, BORDER, DIMS)                                                       \
+    static Status NAME##_out(Context& ctx, const Tensor& self, IntList padding, Tensor& out) { \
+        return pad(ctx, Border::BORDER, self, padding, DIMS, out);                             \
     }
 PENLIGHT_PAD(reflection_pad1d, reflect, 1)
 PENLIGHT_PAD(reflection_pad2d, reflect, 2)

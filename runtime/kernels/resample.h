@@ -19,10 +19,14 @@ Status read_resample(Context& ctx, int32_t dims, const IntList& output_size,
                      std::optional<double> first, std::optional<double> second, Resample* r);
 
 // How far the input moves for one step of the output.
-template <class C>
-C resample_scale(int64_t in, int64_t out, bool align_corners, double factor) {
+template <class C> C resample_scale(int64_t in, int64_t out, bool align_corners, double factor) {
     if (align_corners) return out > 1 ? static_cast<C>(in - 1) / static_cast<C>(out - 1) : C{0};
     return factor > 0 ? static_cast<C>(1.0 / factor) : static_cast<C>(in) / static_cast<C>(out);
+}
+
+// x as a cell of [0, last]; a hostile factor may have made it infinite or NaN.
+template <class C> int64_t cell_at(C x, int64_t last) {
+    return x > 0 ? (x < static_cast<C>(last) ? static_cast<int64_t>(x) : last) : 0;
 }
 
 }  // namespace penlight::kernels

@@ -40,8 +40,8 @@ template <class T> static T combine(Reduce reduce, T a, T b) {
 // What a reduction starts from where self is left out.
 template <class T> static T identity(Reduce reduce) {
     using C = Arithmetic<T>;
-    using Limits = std::numeric_limits<std::conditional_t<
-        is_real<C>, C, std::conditional_t<std::is_integral_v<T>, T, uint8_t>>>;
+    using Limits = std::numeric_limits<
+        std::conditional_t<is_real<C>, C, std::conditional_t<std::is_integral_v<T>, T, uint8_t>>>;
     if (reduce == Reduce::multiply) return convert<T>(C{1});
     if constexpr (is_real<C>) {
         if (reduce == Reduce::amax) return convert<T>(-Limits::infinity());
@@ -164,9 +164,8 @@ static Status scatter_reduce_out(Context& ctx, const Tensor& self, int64_t dim, 
         if (!include_self) {
             loop.run(ctx, src, false, [=](int64_t at, int64_t) { to[at] = start; });
         }
-        loop.run(ctx, src, false, [=](int64_t at, int64_t here) {
-            to[at] = combine<T>(r, to[at], from[here]);
-        });
+        loop.run(ctx, src, false,
+                 [=](int64_t at, int64_t here) { to[at] = combine<T>(r, to[at], from[here]); });
     });
     if (r == Reduce::mean && loop.count > 0) divide_by_counts(ctx, loop, src, include_self, out);
     return Status::ok;

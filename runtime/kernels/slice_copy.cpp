@@ -28,7 +28,8 @@ static Status narrow_copy_out(Context& ctx, const Tensor& self, int64_t dim, int
     const int64_t first = start < 0 ? start + size : start;
     if (first < 0 || first > size || length < 0 || length > size - first) {
         return ctx.fail("expected start + length within size %" PRId64 " but got %" PRId64
-                        " + %" PRId64, size, start, length);
+                        " + %" PRId64,
+                        size, start, length);
     }
     View v = view_of(self);
     v.move(first * v.strides[d]);

@@ -46,8 +46,8 @@ static Status split_with_sizes_copy_out(Context& ctx, const Tensor& self, IntLis
     int64_t total = 0;
     for (uint32_t i = 0; i < split_sizes.size(); i++) {
         if (split_sizes[i] < 0 || split_sizes[i] > self.sizes[d] - total) {
-            return ctx.fail("expected split_sizes that sum to %" PRId64
-                            " but got %" PRId64 " after %" PRId64,
+            return ctx.fail("expected split_sizes that sum to %" PRId64 " but got %" PRId64
+                            " after %" PRId64,
                             self.sizes[d], split_sizes[i], total);
         }
         total += split_sizes[i];

@@ -15,14 +15,16 @@ static Status copy_and_clear(Context& ctx, const Tensor& self, Tensor& out, cons
     with_word(item_size(out.dtype), [&](auto tag) {
         using Word = typename decltype(tag)::type;
         Word* data = out.ptr<Word>();
-        ctx.parallel_for(out.numel() / columns, grain_for(columns), [&](int64_t begin, int64_t end) {
-            Odometer<1> at{outer, out.sizes, {out.strides}, {}, {}};
-            at.seek(begin);
-            for (int64_t r = begin; r < end; r++, at.next()) {
-                const auto [first, last] = range(at.index[outer - 1], columns);
-                for (int64_t c = first; c < last; c++) data[at.offset[0] + c * step] = 0;
-            }
-        });
+        ctx.parallel_for(out.numel() / columns, grain_for(columns),
+                         [&](int64_t begin, int64_t end) {
+                             Odometer<1> at{outer, out.sizes, {out.strides}, {}, {}};
+                             at.seek(begin);
+                             for (int64_t r = begin; r < end; r++, at.next()) {
+                                 const auto [first, last] = range(at.index[outer - 1], columns);
+                                 for (int64_t c = first; c < last; c++)
+                                     data[at.offset[0] + c * step] = 0;
+                             }
+                         });
     });
     return Status::ok;
 }

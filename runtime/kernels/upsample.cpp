@@ -1,7 +1,6 @@
 // upsample_nearest1d, upsample_nearest2d and upsample_bilinear2d.
 #include <algorithm>
 #include <cinttypes>
-#include <cmath>
 
 #include "resample.h"
 
@@ -47,7 +46,7 @@ Status read_resample(Context& ctx, int32_t dims, const IntList& output_size,
 
 static int64_t nearest(int64_t o, int64_t in, int64_t out, float scale) {
     if (in == out) return o;  // whatever the factor says
-    return std::min(static_cast<int64_t>(std::floor(static_cast<float>(o) * scale)), in - 1);
+    return cell_at(static_cast<float>(o) * scale, in - 1);
 }
 
 // out[y][x] = input[floor(y * scale)][floor(x * scale)] in every plane.
@@ -67,7 +66,8 @@ static Status upsample_nearest(Context& ctx, int32_t dims, const Tensor& input, 
                 const Word* plane = input.ptr<Word>() + in.offset(p);
                 Word* values = out.ptr<Word>() + to.offset(p);
                 for (int64_t y = 0; y < to.size[1]; y++) {
-                    const int64_t source = dims == 1 ? 0 : nearest(y, in.size[1], to.size[1], scale_y);
+                    const int64_t source =
+                        dims == 1 ? 0 : nearest(y, in.size[1], to.size[1], scale_y);
                     const Word* row = plane + source * in.stride[1];
                     Word* target = values + y * to.stride[1];
                     for (int64_t x = 0; x < to.size[2]; x++) {
@@ -89,8 +89,8 @@ template <class C> struct Between {
     Between(int64_t o, int64_t in, C scale, bool align_corners) {
         C at = align_corners ? static_cast<C>(o) * scale
                              : (static_cast<C>(o) + C(0.5)) * scale - C(0.5);
-        at = std::max(at, C{0});
-        low = std::min(static_cast<int64_t>(at), in - 1);
+        at = at > 0 ? at : C{0};
+        low = cell_at(at, in - 1);
         high = std::min(low + 1, in - 1);
         weight = std::clamp(at - static_cast<C>(low), C{0}, C{1});
     }
@@ -149,8 +149,8 @@ static Status upsample_nearest1d_out(Context& ctx, const Tensor& self, IntList o
 }
 
 static Status upsample_nearest2d_out(Context& ctx, const Tensor& self, IntList output_size,
-                                     std::optional<double> scales_h,
-                                     std::optional<double> scales_w, Tensor& out) {
+                                     std::optional<double> scales_h, std::optional<double> scales_w,
+                                     Tensor& out) {
     Resample r;
     PENLIGHT_TRY(read_resample(ctx, 2, output_size, scales_h, scales_w, &r));
     return upsample_nearest(ctx, 2, self, r, out);

@@ -1,6 +1,5 @@
 // Bilinear resampling with antialiasing: when shrinking, the triangle filter is as wide as the
 // cells of the output, so that every input cell counts.
-#include <algorithm>
 #include <cmath>
 
 #include "resample.h"
@@ -16,8 +15,8 @@ template <class C> struct Triangle {
         const C support = scale >= 1 ? scale : C{1};
         centre = scale * (static_cast<C>(o) + C(0.5));
         inverse = scale >= 1 ? 1 / scale : C{1};
-        begin = std::max<int64_t>(static_cast<int64_t>(centre - support + C(0.5)), 0);
-        end = std::min(static_cast<int64_t>(centre + support + C(0.5)), in);
+        begin = cell_at(centre - support + C(0.5), in);
+        end = cell_at(centre + support + C(0.5), in);
         total = 0;
         for (int64_t i = begin; i < end; i++) total += raw(i);
         if (total == 0) total = 1;

@@ -73,9 +73,16 @@ def test_index_of_channels_last() -> None:
 @pytest.mark.parametrize("case", [c for c in CASES if c != "empty"])
 def test_index_put(case: str, accumulate: bool) -> None:
     x = numbers(3, 4, 5)
-    values = -1.0 - numbers(*x[tuple(slice(None) if i is None else i for i in
-                                     (i.long() if i is not None and i.dtype == torch.int32 else i
-                                      for i in CASES[case]))].shape)  # fmt: skip
+    values = -1.0 - numbers(
+        *x[
+            tuple(
+                slice(None) if i is None else i
+                for i in (
+                    i.long() if i is not None and i.dtype == torch.int32 else i for i in CASES[case]
+                )
+            )
+        ].shape
+    )
     run_op("aten::index_put", x, CASES[case], values, accumulate)
     run_op("aten::index_put", x, CASES[case], torch.tensor(-7.0), accumulate)
 
@@ -116,7 +123,12 @@ def test_index_select(shape: list[int], data: st.DataObject) -> None:
     dim = data.draw(st.integers(-len(shape), len(shape) - 1))
     chosen = data.draw(st.lists(st.integers(0, shape[dim] - 1), min_size=1, max_size=6))
     dtype = data.draw(st.sampled_from(DTYPES))
-    run_op("aten::index_select", numbers(*shape, dtype=dtype), dim, torch.tensor(chosen, dtype=torch.int64))
+    run_op(
+        "aten::index_select",
+        numbers(*shape, dtype=dtype),
+        dim,
+        torch.tensor(chosen, dtype=torch.int64),
+    )
 
 
 def test_index_select_of_other_forms() -> None:
@@ -127,7 +139,9 @@ def test_index_select_of_other_forms() -> None:
     x = numbers(2, 3, 4, 5).to(memory_format=torch.channels_last)
     run_op("aten::index_select", x, 1, torch.tensor([2, 0]), outputs=[x[:, [2, 0]].contiguous()])
     for bad in (4, -1):
-        message = refuse_op("aten::index_select", numbers(4), 0, torch.tensor([bad]), out=[numbers(1)])
+        message = refuse_op(
+            "aten::index_select", numbers(4), 0, torch.tensor([bad]), out=[numbers(1)]
+        )
         assert f"[0, 4) but got {bad}" in message
 
 
@@ -141,7 +155,9 @@ def test_embedding(dtype: torch.dtype) -> None:
 
 def test_embedding_names_the_index_and_the_size() -> None:
     for bad in (10, -1):
-        message = refuse_op("aten::embedding", numbers(10, 2), torch.tensor([bad]), out=[numbers(1, 2)])
+        message = refuse_op(
+            "aten::embedding", numbers(10, 2), torch.tensor([bad]), out=[numbers(1, 2)]
+        )
         assert f"[0, 10) but got {bad}" in message
 
 
@@ -185,7 +201,9 @@ def test_gather_and_scatter_check_indices_and_shapes(op: str) -> None:
 
 @pytest.mark.parametrize("include_self", [True, False])
 @pytest.mark.parametrize("reduce", ["sum", "prod", "mean", "amax", "amin"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8], ids=str
+)
 def test_scatter_reduce(dtype: torch.dtype, reduce: str, include_self: bool) -> None:
     x, index = numbers(4, 5, dtype=dtype), indices(4, 6, 5)
     source = (shuffled(6, 5).remainder(7) + 1).to(dtype)
@@ -205,7 +223,9 @@ def test_scatter_with_a_named_reduction() -> None:
     for reduce in ("add", "multiply"):
         run_op("aten::scatter.reduce", x, 0, index, numbers(2, 4), reduce=reduce)
         run_op("aten::scatter.value_reduce", x, 0, index, 3.0, reduce=reduce)
-    assert '"median"' in refuse_op("aten::scatter.value_reduce", x, 0, index, 3.0, reduce="median", out=[x])
+    assert '"median"' in refuse_op(
+        "aten::scatter.value_reduce", x, 0, index, 3.0, reduce="median", out=[x]
+    )
 
 
 # ---- masks ----
@@ -257,7 +277,13 @@ def test_stable_sort(dtype: torch.dtype, descending: bool) -> None:
 def test_sort_of_any_floats(values: list[float], descending: bool) -> None:
     x = torch.tensor(values)
     run_op("aten::sort.stable", x, stable=True, dim=0, descending=descending)
-    run_op("aten::sort", x.double(), 0, descending, outputs=torch.sort(x.double(), stable=True, dim=0, descending=descending))  # fmt: skip
+    run_op(
+        "aten::sort",
+        x.double(),
+        0,
+        descending,
+        outputs=torch.sort(x.double(), stable=True, dim=0, descending=descending),
+    )
 
 
 def test_sort_of_other_forms() -> None:
@@ -272,7 +298,11 @@ def test_sort_of_other_forms() -> None:
 @pytest.mark.parametrize("largest", [True, False])
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d != torch.bool], ids=str)
 def test_topk(dtype: torch.dtype, largest: bool) -> None:
-    x = shuffled(2, 50, 3).sub(0 if dtype == torch.uint8 else 100).clamp(0 if dtype == torch.uint8 else -128, 127)
+    x = (
+        shuffled(2, 50, 3)
+        .sub(0 if dtype == torch.uint8 else 100)
+        .clamp(0 if dtype == torch.uint8 else -128, 127)
+    )
     x = x.to(dtype)
     for k in (1, 7, 50):
         values, places = run_op("aten::topk", x, k, 1, largest, compare=False)
@@ -284,8 +314,20 @@ def test_topk(dtype: torch.dtype, largest: bool) -> None:
 
 def test_topk_orders_nan_as_greatest_and_ties_by_place() -> None:
     x = torch.tensor([1.0, float("nan"), 3.0, float("inf"), 3.0, -float("inf")])
-    run_op("aten::topk", x, 4, outputs=[torch.tensor([float("nan"), float("inf"), 3.0, 3.0]), torch.tensor([1, 3, 2, 4])])  # fmt: skip
-    run_op("aten::topk", x, 6, 0, False, outputs=[x[[5, 0, 2, 4, 3, 1]], torch.tensor([5, 0, 2, 4, 3, 1])])
+    run_op(
+        "aten::topk",
+        x,
+        4,
+        outputs=[torch.tensor([float("nan"), float("inf"), 3.0, 3.0]), torch.tensor([1, 3, 2, 4])],
+    )
+    run_op(
+        "aten::topk",
+        x,
+        6,
+        0,
+        False,
+        outputs=[x[[5, 0, 2, 4, 3, 1]], torch.tensor([5, 0, 2, 4, 3, 1])],
+    )
     run_op("aten::topk", torch.tensor(2.0), 1, 0)
     run_op("aten::topk", torch.ones(3, 2), 0, 0)
 

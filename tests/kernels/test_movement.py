@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 DTYPES = [
-    torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int8,
-    torch.int16, torch.int32, torch.int64, torch.bool,
-]  # fmt: skip
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.bool,
+]
 SIZES = [torch.bool, torch.float16, torch.int32, torch.int64]  # one dtype for each item size
 
 
@@ -134,7 +142,9 @@ def test_slice_copy(size: int, start: int | None, end: int | None, step: int) ->
 def test_slice_copy_of_other_memory_orders_and_dims() -> None:
     run_op("aten::slice_copy.Tensor", channels_last(2, 3, 4, 5), -1, 1, 5, 2)
     run_op("aten::slice_copy.Tensor", channels_last(2, 6, 4, 5), 1, 1, 5, 2)
-    assert "step > 0" in refuse_op("aten::slice_copy.Tensor", numbers(3), 0, 0, 3, 0, out=[numbers(3)])
+    assert "step > 0" in refuse_op(
+        "aten::slice_copy.Tensor", numbers(3), 0, 0, 3, 0, out=[numbers(3)]
+    )
     refuse_op("aten::slice_copy.Tensor", torch.tensor(1.0), 0, 0, 1, 1, out=[numbers(1)])
 
 
@@ -183,8 +193,13 @@ def test_split_copy(size: int, dim: int) -> None:
 
 def test_split_with_sizes_copy() -> None:
     run_op("aten::split_with_sizes_copy", numbers(2, 7), [3, 0, 4], 1)
-    run_op("aten::split_with_sizes_copy", channels_last(2, 7, 3, 3), [3, 4], 1,
-           outputs=[t.contiguous() for t in channels_last(2, 7, 3, 3).split([3, 4], 1)])  # fmt: skip
+    run_op(
+        "aten::split_with_sizes_copy",
+        channels_last(2, 7, 3, 3),
+        [3, 4],
+        1,
+        outputs=[t.contiguous() for t in channels_last(2, 7, 3, 3).split([3, 4], 1)],
+    )
     for sizes in ([3, 3], [8, -1], [2**63 - 1, 2]):
         refuse_op("aten::split_with_sizes_copy", numbers(2, 7), sizes, 1, out=[numbers(2, 3)] * 2)
     assert "2 output tensors but got 1" in refuse_op(
@@ -199,7 +214,9 @@ def test_unbind_copy() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=4), st.integers(-3, 2), st.sampled_from(SIZES))
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=4), st.integers(-3, 2), st.sampled_from(SIZES)
+)
 def test_cat_along_any_dim(lengths: list[int], dim: int, dtype: torch.dtype) -> None:
     parts = []
     for n in lengths:
@@ -212,11 +229,19 @@ def test_cat_along_any_dim(lengths: list[int], dim: int, dtype: torch.dtype) -> 
 def test_cat_skips_empty_vectors_and_converts_dtypes() -> None:
     run_op("aten::cat", [numbers(0), numbers(2, 3), numbers(0)], 1)
     run_op("aten::cat", [numbers(0), numbers(0)], 0)
-    run_op("aten::cat", [numbers(2, 3, dtype=torch.int32), numbers(1, 3), numbers(2, 3, dtype=torch.bool)], 0)
+    run_op(
+        "aten::cat",
+        [numbers(2, 3, dtype=torch.int32), numbers(1, 3), numbers(2, 3, dtype=torch.bool)],
+        0,
+    )
     run_op("aten::cat", [numbers(2, 700, dtype=torch.float16), numbers(2, 3)], 1)
     run_op("aten::cat", [channels_last(2, 3, 4, 5), channels_last(2, 2, 4, 5)], 1)
-    run_op("aten::cat", [channels_last(2, 3, 4, 5), numbers(2, 2, 4, 5)], 1,
-           outputs=[torch.cat([channels_last(2, 3, 4, 5).contiguous(), numbers(2, 2, 4, 5)], 1)])  # fmt: skip
+    run_op(
+        "aten::cat",
+        [channels_last(2, 3, 4, 5), numbers(2, 2, 4, 5)],
+        1,
+        outputs=[torch.cat([channels_last(2, 3, 4, 5).contiguous(), numbers(2, 2, 4, 5)], 1)],
+    )
 
 
 def test_cat_refuses_shapes_that_do_not_join() -> None:
@@ -239,7 +264,14 @@ def test_stack() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "repeats"),
-    [((2, 3), [2, 2]), ((3,), [2, 1, 4]), ((), [3]), ((2,), [0]), ((1, 4), [5, 1]), ((2, 3, 2), [1, 3, 1])],
+    [
+        ((2, 3), [2, 2]),
+        ((3,), [2, 1, 4]),
+        ((), [3]),
+        ((2,), [0]),
+        ((1, 4), [5, 1]),
+        ((2, 3, 2), [1, 3, 1]),
+    ],
 )
 def test_repeat(shape: tuple[int, ...], repeats: list[int]) -> None:
     run_op("aten::repeat", numbers(*shape), repeats)
@@ -295,8 +327,14 @@ def test_as_strided_copy() -> None:
     run_op("aten::as_strided_copy", numbers(12), [3, 4], [1, 3])
     run_op("aten::as_strided_copy", numbers(12), [2, 2], [0, 5], 3)
     run_op("aten::as_strided_copy", numbers(12), [0, 2], [100, 5], 3)
-    for size, stride, offset in [([13], [1], 0), ([2], [12], 0), ([1], [1], 12), ([2], [-1], 5),
-                                 ([2**40, 2], [2**40, 1], 0), ([1], [1], -1)]:  # fmt: skip
+    for size, stride, offset in [
+        ([13], [1], 0),
+        ([2], [12], 0),
+        ([1], [1], 12),
+        ([2], [-1], 5),
+        ([2**40, 2], [2**40, 1], 0),
+        ([1], [1], -1),
+    ]:
         refuse_op("aten::as_strided_copy", numbers(12), size, stride, offset, out=[numbers(12)])
 
 
@@ -323,7 +361,10 @@ def test_slice_and_select_scatter() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(-2, 3), min_size=0, max_size=3), st.lists(st.integers(-2, 3), min_size=3, max_size=3))
+@given(
+    st.lists(st.integers(-2, 3), min_size=0, max_size=3),
+    st.lists(st.integers(-2, 3), min_size=3, max_size=3),
+)
 def test_constant_pad_nd(left: list[int], right: list[int]) -> None:
     pad = [p for pair in zip(left, right, strict=False) for p in pair]
     run_op("aten::constant_pad_nd", numbers(4, 4, 4), pad, 2.5)

@@ -39,7 +39,10 @@ def test_softmax(shape: tuple[int, ...], dtype: torch.dtype, op: str) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.floats(-60, 60, width=32), min_size=1, max_size=40), st.sampled_from([0.0, 80.0, 1e30]))
+@given(
+    st.lists(st.floats(-60, 60, width=32), min_size=1, max_size=40),
+    st.sampled_from([0.0, 80.0, 1e30]),
+)
 def test_softmax_of_any_row_sums_to_one(values: list[float], shift: float) -> None:
     x = torch.tensor(values) + shift
     result = run_op("aten::_softmax", x, 0, False)[0]
@@ -87,7 +90,9 @@ def test_softmax_refuses_integers_and_other_dims() -> None:
 
 @pytest.mark.parametrize("affine", ["both", "weight", "bias", "neither"])
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize(("shape", "last"), [((4, 9), 1), ((2, 3, 5, 7), 2), ((6,), 1), ((3, 600), 1), ((0, 4), 1)])
+@pytest.mark.parametrize(
+    ("shape", "last"), [((4, 9), 1), ((2, 3, 5, 7), 2), ((6,), 1), ((3, 600), 1), ((0, 4), 1)]
+)
 def test_layer_norm(shape: tuple[int, ...], last: int, dtype: torch.dtype, affine: str) -> None:
     x, normalised = sample(*shape, dtype=dtype) + 4, list(shape[-last:])
     weight = sample(*normalised, dtype=dtype, seed=1) if affine in ("both", "weight") else None
@@ -124,7 +129,13 @@ def test_group_norm(groups: int, dtype: torch.dtype) -> None:
 
 def test_group_norm_refuses_what_does_not_fit() -> None:
     x = sample(2, 6, 5)
-    for n, c, area, groups in [(2, 6, 4, 2), (2, 5, 6, 5), (2, 6, 5, 4), (2, 6, 5, 0), (2, 6, 5, -2)]:
+    for n, c, area, groups in [
+        (2, 6, 4, 2),
+        (2, 5, 6, 5),
+        (2, 6, 5, 4),
+        (2, 6, 5, 0),
+        (2, 6, 5, -2),
+    ]:
         out = [x, sample(2, 2), sample(2, 2)]
         refuse_op("aten::native_group_norm", x, None, None, n, c, area, groups, 1e-5, out=out)
 
@@ -133,7 +144,9 @@ def test_group_norm_refuses_what_does_not_fit() -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("shape", [(4, 3), (2, 3, 5), (2, 3, 5, 7), (1, 1, 4), (2, 300, 2), (0, 3, 2)])
+@pytest.mark.parametrize(
+    "shape", [(4, 3), (2, 3, 5), (2, 3, 5, 7), (1, 1, 4), (2, 300, 2), (0, 3, 2)]
+)
 def test_batch_norm_with_statistics(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     c = shape[1]
     x, mean, variance = (sample(*s, dtype=dtype, seed=i) for i, s in enumerate([shape, (c,), (c,)]))
@@ -163,4 +176,11 @@ def test_batch_norm_refuses_other_sizes() -> None:
     for wrong in range(4):
         bad = [sample(2) if i == wrong else a for i, a in enumerate(args)]
         refuse_op("aten::_native_batch_norm_legit_no_training", x, *bad, 0.1, 1e-5, out=out)
-    refuse_op("aten::_native_batch_norm_legit_no_training", x.long(), *args, 0.1, 1e-5, out=[x.long(), *out[1:]])
+    refuse_op(
+        "aten::_native_batch_norm_legit_no_training",
+        x.long(),
+        *args,
+        0.1,
+        1e-5,
+        out=[x.long(), *out[1:]],
+    )

@@ -64,7 +64,9 @@ def test_max_pool_of_any_window(w: dict[str, Any], last: bool) -> None:
     values, places = torch.ops.aten.max_pool2d_with_indices(x.contiguous(), *args)
     assume(not last or min(values.shape) > 1)  # else its dim order has two names
     form = torch.channels_last if last else torch.contiguous_format
-    outputs = [torch.empty(v.shape, dtype=v.dtype, memory_format=form).copy_(v) for v in (values, places)]
+    outputs = [
+        torch.empty(v.shape, dtype=v.dtype, memory_format=form).copy_(v) for v in (values, places)
+    ]
     run_op("aten::max_pool2d_with_indices", x, *args, outputs=outputs)
 
 
@@ -79,7 +81,15 @@ def test_average_pool_of_any_window(w: dict[str, Any], include: bool, divisor: i
 
 def test_pools_of_other_ranks() -> None:
     run_op("aten::max_pool2d_with_indices", sample(3, 6, 6), [2], [], [0])
-    run_op("aten::max_pool3d_with_indices", sample(2, 3, 5, 6, 7), [2, 3, 2], [2, 1, 2], [1, 1, 0], 1, True)
+    run_op(
+        "aten::max_pool3d_with_indices",
+        sample(2, 3, 5, 6, 7),
+        [2, 3, 2],
+        [2, 1, 2],
+        [1, 1, 0],
+        1,
+        True,
+    )
     run_op("aten::avg_pool1d", sample(2, 3, 9), [3], [2], [1], True, False)
     run_op("aten::avg_pool1d", sample(3, 9), [4])
     run_op("aten::avg_pool3d", sample(2, 3, 5, 6, 7), [2, 3, 2], [2, 1, 2], [1, 1, 0], True, False)
@@ -98,10 +108,15 @@ def test_max_pool_takes_nan_as_greatest_and_minus_infinity_as_a_value() -> None:
 def test_pools_refuse_impossible_windows() -> None:
     x, out = sample(1, 2, 4, 4), [sample(1, 2, 2, 2)]
     both = [out[0], out[0].long()]
-    for kernel, stride, padding in [([0, 1], [1, 1], [0, 0]), ([2, 2], [0, 1], [0, 0]),
-                                    ([2, 2], [1, 1], [2, 2]), ([5, 5], [1, 1], [0, 0]),
-                                    ([2, 2, 2], [1], [0]), ([2**40, 1], [1, 1], [0, 0]),
-                                    ([2, 2], [1, 1], [-1, 0])]:  # fmt: skip
+    for kernel, stride, padding in [
+        ([0, 1], [1, 1], [0, 0]),
+        ([2, 2], [0, 1], [0, 0]),
+        ([2, 2], [1, 1], [2, 2]),
+        ([5, 5], [1, 1], [0, 0]),
+        ([2, 2, 2], [1], [0]),
+        ([2**40, 1], [1, 1], [0, 0]),
+        ([2, 2], [1, 1], [-1, 0]),
+    ]:
         refuse_op("aten::avg_pool2d", x, kernel, stride, padding, out=out)
         refuse_op("aten::max_pool2d_with_indices", x, kernel, stride, padding, out=both)
     refuse_op("aten::avg_pool2d", x, [2, 2], [], [0, 0], False, True, 0, out=out)
@@ -111,7 +126,9 @@ def test_pools_refuse_impossible_windows() -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize(("size", "result"), [((7, 8), [1, 1]), ((7, 8), [3, 5]), ((2, 3), [4, 7]), ((5, 5), [5, 5])])
+@pytest.mark.parametrize(
+    ("size", "result"), [((7, 8), [1, 1]), ((7, 8), [3, 5]), ((2, 3), [4, 7]), ((5, 5), [5, 5])]
+)
 def test_adaptive_pools(size: tuple[int, int], result: list[int], dtype: torch.dtype) -> None:
     x = sample(2, 3, *size, dtype=dtype)
     run_op("aten::_adaptive_avg_pool2d", x, result)
@@ -123,7 +140,9 @@ def test_adaptive_pools_of_other_ranks() -> None:
     run_op("aten::_adaptive_avg_pool2d", channels_last(2, 3, 7, 7), [2, 3])
     run_op("aten::_adaptive_avg_pool3d", sample(2, 3, 4, 5, 6), [2, 2, 4])
     run_op("aten::adaptive_max_pool3d", sample(2, 3, 4, 5, 6), [2, 2, 4])
-    refuse_op("aten::_adaptive_avg_pool2d", sample(1, 2, 3, 3), [2**40, 2**40], out=[sample(1, 2, 2, 2)])
+    refuse_op(
+        "aten::_adaptive_avg_pool2d", sample(1, 2, 3, 3), [2**40, 2**40], out=[sample(1, 2, 2, 2)]
+    )
     refuse_op("aten::_adaptive_avg_pool2d", sample(1, 2, 3, 3), [-1, 2], out=[sample(1, 2, 2, 2)])
 
 
@@ -168,10 +187,43 @@ def test_antialiased_bilinear(size: list[int]) -> None:
 
 def test_upsample_refuses_impossible_sizes() -> None:
     x = sample(1, 1, 2, 2)
-    for size, factors in [(None, None), ([4, 4], [2.0, 2.0]), ([0, 4], None), ([2**40, 2**40], None),
-                          (None, [1e300, 1.0]), (None, [float("nan"), 1.0]), (None, [2.0])]:  # fmt: skip
+    for size, factors in [
+        (None, None),
+        ([4, 4], [2.0, 2.0]),
+        ([0, 4], None),
+        ([2**40, 2**40], None),
+        (None, [1e300, 1.0]),
+        (None, [float("nan"), 1.0]),
+        (None, [2.0]),
+    ]:
         refuse_op("aten::upsample_nearest2d.vec", x, size, factors, out=[sample(1, 1, 4, 4)])
     refuse_op("aten::upsample_bilinear2d", x.int(), [4, 4], False, out=[sample(1, 1, 4, 4).int()])
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-45, 1e300, -1.0, float("inf")])
+def test_upsample_stays_inside_whatever_the_factor(factor: float) -> None:
+    x = sample(1, 1, 3, 3)
+    for op in ("upsample_bilinear2d", "_upsample_bilinear2d_aa"):
+        run_op(
+            f"aten::{op}",
+            x,
+            [4, 5],
+            False,
+            factor,
+            factor,
+            outputs=[sample(1, 1, 4, 5)],
+            compare=False,
+        )
+    result = run_op(
+        "aten::upsample_nearest2d",
+        x,
+        [4, 5],
+        factor,
+        factor,
+        outputs=[sample(1, 1, 4, 5)],
+        compare=False,
+    )[0]
+    assert torch.isin(result, x).all()
 
 
 @pytest.mark.parametrize("corners", [False, True])
@@ -179,8 +231,19 @@ def test_upsample_refuses_impossible_sizes() -> None:
 @pytest.mark.parametrize("mode", [0, 1, 2])
 def test_grid_sampler_2d(mode: int, outside: int, corners: bool) -> None:
     grid = sample(2, 5, 6, 2) / 2
-    run_op("aten::grid_sampler_2d", sample(2, 3, 4, 7), grid, mode, outside, corners, rtol=1e-4, atol=2e-5)
-    run_op("aten::grid_sampler_2d", sample(2, 3, 4, 7).double(), grid.double(), mode, outside, corners)
+    run_op(
+        "aten::grid_sampler_2d",
+        sample(2, 3, 4, 7),
+        grid,
+        mode,
+        outside,
+        corners,
+        rtol=1e-4,
+        atol=2e-5,
+    )
+    run_op(
+        "aten::grid_sampler_2d", sample(2, 3, 4, 7).double(), grid.double(), mode, outside, corners
+    )
 
 
 def test_grid_sampler_2d_refuses_other_grids() -> None:
@@ -194,7 +257,15 @@ def test_grid_sampler_2d_takes_coordinates_that_are_no_numbers() -> None:
     grid = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30]).reshape(1, 2, 1, 2)
     for mode in (0, 1, 2):
         for outside in (0, 1, 2):
-            run_op("aten::grid_sampler_2d", sample(1, 1, 3, 3), grid, mode, outside, False, compare=False)
+            run_op(
+                "aten::grid_sampler_2d",
+                sample(1, 1, 3, 3),
+                grid,
+                mode,
+                outside,
+                False,
+                compare=False,
+            )
 
 
 # ---- distances and columns ----
@@ -218,9 +289,15 @@ def test_distances_of_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("kernel", "dilation", "padding", "stride"),
-    [([2, 3], [1, 1], [0, 0], [1, 1]), ([3, 2], [2, 1], [1, 2], [2, 1]), ([1, 1], [1, 1], [0, 0], [3, 2])],
+    [
+        ([2, 3], [1, 1], [0, 0], [1, 1]),
+        ([3, 2], [2, 1], [1, 2], [2, 1]),
+        ([1, 1], [1, 1], [0, 0], [3, 2]),
+    ],
 )
-def test_columns(kernel: list[int], dilation: list[int], padding: list[int], stride: list[int]) -> None:
+def test_columns(
+    kernel: list[int], dilation: list[int], padding: list[int], stride: list[int]
+) -> None:
     for x in (sample(2, 3, 7, 8), sample(3, 7, 8)):
         columns = run_op("aten::im2col", x, kernel, dilation, padding, stride)[0]
         run_op("aten::col2im", columns, [7, 8], kernel, dilation, padding, stride)
