@@ -49,6 +49,8 @@ penlight_status reference_init(penlight_context* context, const void* processed,
                                         &reference->program, &error);
     if (status == Status::ok)
         status = load_method(reference->program, "forward", nullptr, &reference->method, &error);
+    // Arguments may come in another layout, and execute allocates nothing.
+    if (status == Status::ok) status = reserve_staging(*reference->method, &error);
     if (status == Status::ok) {
         *handle = reference;
         return PENLIGHT_OK;
@@ -95,7 +97,10 @@ penlight_status reference_execute(penlight_context* context, void* handle,
     for (size_t i = 0; i < counts.inputs && status == Status::ok; i++)
         status = set_input(method, i, *args[i], &error);
     if (status == Status::ok) status = execute_method(method, &error);
-    if (status != Status::ok) return penlight_fail(context, "%s", error.message);
+    if (status != Status::ok) {
+        (void)penlight_fail(context, "%s", error.message);
+        return static_cast<penlight_status>(status);
+    }
     for (size_t i = 0; i < counts.outputs && status == Status::ok; i++)
         status = hand_over(*context, *method.outputs[i].value, *args[counts.inputs + i]);
     return static_cast<penlight_status>(status);

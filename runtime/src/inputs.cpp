@@ -172,6 +172,18 @@ Status set_input_tensor(penlight_method& method, size_t index, const penlight_te
     return Status::ok;
 }
 
+Status reserve_staging(penlight_method& method, penlight_error* error) {
+    for (size_t i = 0; i < method.counts.inputs; i++) {
+        Input& input = method.inputs[i];
+        if (!input.tensor || input.planned) continue;
+        size_t bytes = bytes_of(*input.tensor, input.tensor->max_sizes);
+        if (!input.staging.allocate(method.allocator, bytes, 64, false))
+            return report(error, Status::out_of_memory, method.label,
+                          "expected %zu bytes for an input but got none; free some", bytes);
+    }
+    return Status::ok;
+}
+
 Status set_input(penlight_method& method, size_t index, const Value& value, penlight_error* error) {
     if (value.tag == PENLIGHT_TENSOR && value.as.tensor)
         return set_input_tensor(method, index, *value.as.tensor, error);

@@ -136,6 +136,8 @@ Status execute_method(penlight_method& method, penlight_error* error);
 Status set_input(penlight_method& method, size_t index, const Value& value, penlight_error* error);
 Status set_input_tensor(penlight_method& method, size_t index, const penlight_tensor& tensor,
                         penlight_error* error);
+// Memory to lay out anew whatever inputs may come, so that set_input allocates nothing.
+Status reserve_staging(penlight_method& method, penlight_error* error);
 Status set_output_data(penlight_method& method, size_t index, void* data, size_t size,
                        penlight_error* error);
 // Elements of one shape and dtype from any layout to any other.

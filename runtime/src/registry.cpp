@@ -57,9 +57,13 @@ uint32_t count_types(std::string_view signature) {
     return count;
 }
 
-bool parse_type(std::string_view text, Parameter* parameter) {
+std::string_view trim(std::string_view text) {
     while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
     while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+    return text;
+}
+
+bool parse_type(std::string_view text, Parameter* parameter) {
     parameter->optional = !text.empty() && text.back() == '?';
     if (parameter->optional) text.remove_suffix(1);
     for (const KindName& name : kind_names) {
@@ -76,7 +80,7 @@ Status parse_signature(const penlight_kernel& kernel, Parameter* parameters,
     uint32_t count = count_types(rest);
     for (uint32_t i = 0; i < count; i++) {
         size_t comma = rest.find(',');
-        std::string_view text = rest.substr(0, comma);
+        std::string_view text = trim(rest.substr(0, comma));
         rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
         if (!parse_type(text, &parameters[i]))
             return report(

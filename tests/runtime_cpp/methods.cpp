@@ -1,0 +1,195 @@
+// What a method does with what it is given.
+#include <cstring>
+
+#include "claims.h"
+
+namespace {
+
+using Numbers = std::vector<float>;
+
+CLAIM(inputs_of_any_layout_are_understood) {
+    Loaded add("add");
+    Given x({2, 3}, {1, 2, 3, 4, 5, 6}), columns({2, 3}, {10, 40, 20, 50, 30, 60});
+    int64_t strides[] = {1, 2};
+    columns.tensor.strides = strides;
+    EXPECT(add.give(0, columns) == PENLIGHT_OK);  // planned: copied into row-major order
+    EXPECT(add.give(1, x) == PENLIGHT_OK);        // the program's is column-major: laid out anew
+    add.run();
+    EXPECT((add.output(0) == Numbers{11, 22, 33, 44, 55, 66}));
+    EXPECT(add.give(0, x) == PENLIGHT_OK);
+    EXPECT(add.give(1, columns) == PENLIGHT_OK);  // as the program has it: used in place
+    add.run();
+    EXPECT((add.output(0) == Numbers{11, 22, 33, 44, 55, 66}));
+}
+
+CLAIM(every_input_is_set_before_every_run) {
+    Loaded add("add");
+    Given x({2, 3}, Numbers(6, 1));
+    EXPECT(add.give(0, x) == PENLIGHT_OK);
+    EXPECT(penlight_method_execute(add.method, &add.error) == PENLIGHT_INVALID_ARGUMENT);
+    EXPECT(std::strstr(add.error.message, "input 1") != nullptr);
+    EXPECT(add.give(1, x) == PENLIGHT_OK);
+    add.run();
+    EXPECT(penlight_method_execute(add.method, &add.error) == PENLIGHT_INVALID_ARGUMENT);
+}
+
+CLAIM(an_input_of_another_shape_is_refused) {
+    Loaded add("add"), dynamic("add_dynamic");
+    Given small({1, 3}, Numbers(3, 1)), flat({6}, Numbers(6, 1)), large({2, 4}, Numbers(8, 1));
+    EXPECT(add.give(0, small) == PENLIGHT_INVALID_ARGUMENT);
+    EXPECT(add.give(0, flat) == PENLIGHT_INVALID_ARGUMENT);
+    EXPECT(dynamic.give(0, large) == PENLIGHT_INVALID_ARGUMENT);
+    small.sizes[0] = -1;
+    EXPECT(dynamic.give(0, small) == PENLIGHT_INVALID_ARGUMENT);
+    EXPECT(add.give(2, small) == PENLIGHT_INVALID_ARGUMENT);
+}
+
+CLAIM(a_dynamic_shape_may_shrink_to_nothing) {
+    Loaded add("add_dynamic");
+    Given x({1, 2}, {1, 2}), none({0, 3}, {});
+    EXPECT(add.give(0, x) == PENLIGHT_OK && add.give(1, x) == PENLIGHT_OK);
+    add.run();
+    EXPECT((add.output(0) == Numbers{2, 4}));
+    EXPECT(add.give(0, none) == PENLIGHT_OK && add.give(1, none) == PENLIGHT_OK);
+    add.run();
+    EXPECT(add.output(0).empty());
+}
+
+CLAIM(a_view_follows_the_shape_of_its_input) {
+    Loaded view("view");
+    for (int64_t columns : {3, 1, 4}) {
+        Given x({2, columns}, Numbers(static_cast<size_t>(2 * columns), 1.5f));
+        EXPECT(view.give(0, x) == PENLIGHT_OK);
+        view.run();
+        EXPECT(view.output(0) == Numbers(static_cast<size_t>(2 * columns), 3.0f));
+        const penlight_value* number = nullptr;
+        EXPECT(!penlight_method_output(view.method, 1, &number, nullptr));
+        EXPECT(number->tag == PENLIGHT_INT && number->as.integer == 2 * columns);
+        EXPECT(!penlight_method_output(view.method, 2, &number, nullptr));
+        EXPECT(number->tag == PENLIGHT_REAL && number->as.real == static_cast<double>(columns));
+    }
+}
+
+CLAIM(state_is_kept_until_reset) {
+    Loaded counter("counter");
+    Given x({2}, {1, 10});
+    for (int round = 0; round < 2; round++) {
+        for (float n = 1; n <= 3; n++) {
+            EXPECT(counter.give(0, x) == PENLIGHT_OK);
+            counter.run();
+            EXPECT((counter.output(0) == Numbers{1 + n, 2 + 10 * n}));
+            EXPECT((counter.output(1) == Numbers{n, 10 * n}));
+        }
+        EXPECT(penlight_method_state_count(counter.method) == 2);
+        penlight_tensor* state = nullptr;
+        EXPECT(!penlight_method_state(counter.method, 1, &state, nullptr));
+        EXPECT(static_cast<float*>(state->data)[1] == 30);
+        EXPECT(penlight_method_state(counter.method, 2, &state, nullptr));
+        EXPECT(!penlight_method_reset(counter.method, nullptr));
+    }
+}
+
+CLAIM(outputs_go_to_the_callers_memory) {
+    Loaded add("add"), counter("counter");
+    Given x({2, 3}, Numbers(6, 1)), y({2}, {1, 1});
+    Numbers sum(6), state(2);
+    EXPECT(!penlight_method_set_output_data(add.method, 0, sum.data(), 24, nullptr));
+    EXPECT(add.give(0, x) == PENLIGHT_OK && add.give(1, x) == PENLIGHT_OK);
+    add.run();
+    EXPECT(sum == Numbers(6, 2));
+    EXPECT(penlight_method_set_output_data(add.method, 0, sum.data(), 23, nullptr));
+    EXPECT(!penlight_method_set_output_data(counter.method, 0, state.data(), 8, nullptr));
+    EXPECT(counter.give(0, y) == PENLIGHT_OK);
+    counter.run();
+    EXPECT((state == Numbers{2, 3}));  // planned: copied when the run is over
+}
+
+CLAIM(an_output_is_no_input_of_the_same_method) {
+    Loaded add("add");
+    Given x({2, 3}, Numbers(6, 1));
+    EXPECT(add.give(0, x) == PENLIGHT_OK && add.give(1, x) == PENLIGHT_OK);
+    add.run();
+    const penlight_value* out = nullptr;
+    EXPECT(!penlight_method_output(add.method, 0, &out, nullptr));
+    EXPECT(penlight_method_set_input_tensor(add.method, 0, out->as.tensor, nullptr));
+}
+
+CLAIM(a_plan_of_gigabytes_costs_what_is_touched) {
+    Loaded huge("huge");
+    Given x({2}, {1, 2});
+    penlight_memory_info memory{};
+    EXPECT(!penlight_program_method_memory(huge.program, "forward", &memory, nullptr));
+    EXPECT(memory.planned == size_t{1} << 34);
+    EXPECT(memory.structures < 1 << 16);
+    EXPECT(huge.give(0, x) == PENLIGHT_OK);
+    huge.run();
+    EXPECT((huge.output(0) == Numbers{2, 4}));
+    EXPECT(!penlight_method_reset(huge.method, nullptr));
+}
+
+CLAIM(delegates_run) {
+    Loaded reference("reference"), null("null");
+    Given x({2, 3}, {1, 2, 3, 4, 5, 6}), y({2, 3}, Numbers(6, 1));
+    for (Loaded* program : {&reference, &null}) {
+        EXPECT(program->give(0, x) == PENLIGHT_OK && program->give(1, y) == PENLIGHT_OK);
+        program->run();
+    }
+    EXPECT((reference.output(0) == Numbers{2, 3, 4, 5, 6, 7}));
+    EXPECT(null.output(0) == Numbers(6, 0));
+}
+
+penlight_status load_error(const char* name, penlight_error* error) {
+    std::vector<char> file = read_program(name);
+    penlight_runtime* runtime = nullptr;
+    penlight_program* program = nullptr;
+    penlight_method* method = nullptr;
+    EXPECT(!penlight_runtime_create(nullptr, &runtime, error));
+    EXPECT(!penlight_program_open_memory(runtime, file.data(), file.size(), &program, error));
+    penlight_status status = penlight_method_load(program, "forward", nullptr, &method, error);
+    EXPECT(method == nullptr);
+    penlight_program_close(program);
+    penlight_runtime_free(runtime);
+    return status;
+}
+
+CLAIM(delegates_nest_only_so_deep) {
+    penlight_error error{};
+    EXPECT(load_error("too_deep", &error) == PENLIGHT_EXECUTION_FAILED);
+    EXPECT(std::strstr(error.message, "nested") != nullptr);
+}
+
+CLAIM(all_missing_kernels_are_named) {
+    penlight_error error{};
+    EXPECT(load_error("missing", &error) == PENLIGHT_UNSUPPORTED);
+    EXPECT(std::strstr(error.message, "my::first.out, my::second;") != nullptr);
+}
+
+penlight_status negate(penlight_context* context, penlight_value* const* args, uint32_t count) {
+    if (count < 4) return penlight_fail(context, "expected 4 arguments but got %u", count);
+    const penlight_tensor& x = *args[0]->as.tensor;
+    penlight_tensor& out = *args[3]->as.tensor;
+    penlight_status status = penlight_resize(context, &out, x.rank, x.sizes);
+    if (status) return status;
+    for (int i = 0; i < 6; i++)
+        static_cast<float*>(out.data)[i] = -static_cast<const float*>(x.data)[i];
+    return PENLIGHT_OK;
+}
+
+CLAIM(a_kernel_of_the_caller_replaces_a_built_in_one) {
+    penlight_kernel kernel{"aten::add.out", "Tensor, Tensor, Scalar, Tensor!", negate};
+    penlight_runtime_options options{};
+    options.kernels = &kernel;
+    options.kernel_count = 1;
+    Loaded add("add", &options);
+    Given x({2, 3}, {1, 2, 3, 4, 5, 6});
+    EXPECT(add.give(0, x) == PENLIGHT_OK && add.give(1, x) == PENLIGHT_OK);
+    add.run();
+    EXPECT((add.output(0) == Numbers{-1, -2, -3, -4, -5, -6}));
+    kernel.signature = "Tensor, Matrix";
+    penlight_runtime* runtime = nullptr;
+    penlight_error error{};
+    EXPECT(penlight_runtime_create(&options, &runtime, &error) == PENLIGHT_INVALID_ARGUMENT);
+    EXPECT(std::strstr(error.message, "\"Matrix\"") != nullptr && runtime == nullptr);
+}
+
+}  // namespace
