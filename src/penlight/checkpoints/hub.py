@@ -60,10 +60,11 @@ def fetch(hub_id: str) -> Path:
         reason, advice = "access is gated", "accept its terms on the hub, then run: hf auth login"
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
         reason, advice = "no such model or revision", "check the id, or log in if it is private"
-    except errors.EntryNotFoundError:
-        reason, advice = f"no file {file}", "check the file's name"
     except Exception as error:  # the network's own errors come from several libraries
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         reason = f"could not be reached ({first[:100]})"
         advice = "check the network, or give the path of a local checkpoint"
+        absent = isinstance(error, errors.EntryNotFoundError)
+        if absent and not isinstance(error, errors.LocalEntryNotFoundError):
+            reason, advice = f"no file {file}", "check the file's name"
     raise CheckpointError(f"[{hub_id}] expected a model on the hub but got: {reason}; {advice}")
