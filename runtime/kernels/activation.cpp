@@ -22,9 +22,10 @@ static Status elu_out(Context& ctx, const Tensor& self, Scalar alpha, Scalar sca
 
 // p: lower and upper bound
 static constexpr PointwiseOp hardtanh_op = [] {
-    PointwiseOp op = unary<[](auto x, const auto* p) {
-        return x < p[0] ? p[0] : (x > p[1]) ? p[1] : x;
-    }>();
+    PointwiseOp op =
+        unary<[](auto x, const auto* p) { return x < p[0]     ? p[0]
+                                                 : (x > p[1]) ? p[1]
+                                                              : x; }>();
     op.accepts_bool = false;
     return op;
 }();
@@ -58,8 +59,7 @@ static constexpr auto relu6 = [](auto x) {
     using C = decltype(x);
     return x < 0 ? C(0) : x > 6 ? C(6) : x;
 };
-static constexpr PointwiseOp hardsigmoid_op =
-    real_only<[](auto x) { return relu6(x + 3) / 6; }>();
+static constexpr PointwiseOp hardsigmoid_op = real_only<[](auto x) { return relu6(x + 3) / 6; }>();
 static constexpr PointwiseOp hardswish_op =
     real_only<[](auto x) { return x * relu6(x + 3) / 6; }>();
 

@@ -22,23 +22,23 @@ static Status test(Context& ctx, const Tensor& self, uint32_t dims, bool keepdim
     return reduce(ctx, reducer_for<S>(c), {self, dims, keepdim, c, &out});
 }
 
-#define PENLIGHT_TEST_KERNELS(NAME, STATE)                                                        \
-    static Status NAME##_all_out(Context& ctx, const Tensor& self, Tensor& out) {                 \
-        return test<STATE>(ctx, self, all_dims(self), false, out);                                \
-    }                                                                                             \
-    static Status NAME##_out(Context& ctx, const Tensor& self, int64_t dim, bool keepdim,         \
-                             Tensor& out) {                                                       \
-        uint32_t dims;                                                                            \
-        PENLIGHT_TRY(reduced_dim(ctx, self, dim, &dims));                                         \
-        return test<STATE>(ctx, self, dims, keepdim, out);                                        \
-    }                                                                                             \
-    static Status NAME##_dims_out(Context& ctx, const Tensor& self, std::optional<IntList> dim,   \
-                                  bool keepdim, Tensor& out) {                                    \
-        uint32_t dims = 0; /* an empty list reduces nothing here */                               \
-        if (!dim.has_value() || dim->size() > 0) {                                                \
-            PENLIGHT_TRY(reduced_dims(ctx, self, dim, &dims));                                    \
-        }                                                                                         \
-        return test<STATE>(ctx, self, dims, keepdim, out);                                        \
+#define PENLIGHT_TEST_KERNELS(NAME, STATE)                                                      \
+    static Status NAME##_all_out(Context& ctx, const Tensor& self, Tensor& out) {               \
+        return test<STATE>(ctx, self, all_dims(self), false, out);                              \
+    }                                                                                           \
+    static Status NAME##_out(Context& ctx, const Tensor& self, int64_t dim, bool keepdim,       \
+                             Tensor& out) {                                                     \
+        uint32_t dims;                                                                          \
+        PENLIGHT_TRY(reduced_dim(ctx, self, dim, &dims));                                       \
+        return test<STATE>(ctx, self, dims, keepdim, out);                                      \
+    }                                                                                           \
+    static Status NAME##_dims_out(Context& ctx, const Tensor& self, std::optional<IntList> dim, \
+                                  bool keepdim, Tensor& out) {                                  \
+        uint32_t dims = 0; /* an empty list reduces nothing here */                             \
+        if (!dim.has_value() || dim->size() > 0) {                                              \
+            PENLIGHT_TRY(reduced_dims(ctx, self, dim, &dims));                                  \
+        }                                                                                       \
+        return test<STATE>(ctx, self, dims, keepdim, out);                                      \
     }
 
 PENLIGHT_TEST_KERNELS(any, Any)

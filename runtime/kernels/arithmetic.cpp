@@ -5,16 +5,22 @@
 namespace penlight::kernels {
 
 template <class C> static C times(C a, C b) {
-    if constexpr (is_real<C>) return a * b;
-    else return wrap_multiply(a, b);
+    if constexpr (is_real<C>)
+        return a * b;
+    else
+        return wrap_multiply(a, b);
 }
 template <class C> static C plus(C a, C b) {
-    if constexpr (is_real<C>) return a + b;
-    else return wrap_add(a, b);
+    if constexpr (is_real<C>)
+        return a + b;
+    else
+        return wrap_add(a, b);
 }
 template <class C> static C minus(C a, C b) {
-    if constexpr (is_real<C>) return a - b;
-    else return wrap_subtract(a, b);
+    if constexpr (is_real<C>)
+        return a - b;
+    else
+        return wrap_subtract(a, b);
 }
 
 static constexpr PointwiseOp arithmetic(PointwiseOp op, bool exact_scalar = false) {
@@ -22,13 +28,14 @@ static constexpr PointwiseOp arithmetic(PointwiseOp op, bool exact_scalar = fals
     op.exact_scalar = exact_scalar;
     return op;
 }
-static constexpr PointwiseOp add_op = arithmetic(binary<[](auto a, auto b) { return plus(a, b); }>());
-static constexpr PointwiseOp add_scaled_op = arithmetic(
-    binary<[](auto a, auto b, const auto* p) { return plus(a, times(p[0], b)); }>());
+static constexpr PointwiseOp add_op =
+    arithmetic(binary<[](auto a, auto b) { return plus(a, b); }>());
+static constexpr PointwiseOp add_scaled_op =
+    arithmetic(binary<[](auto a, auto b, const auto* p) { return plus(a, times(p[0], b)); }>());
 static constexpr PointwiseOp sub_op =
     arithmetic(binary<[](auto a, auto b) { return minus(a, b); }>());
-static constexpr PointwiseOp sub_scaled_op = arithmetic(
-    binary<[](auto a, auto b, const auto* p) { return minus(a, times(p[0], b)); }>());
+static constexpr PointwiseOp sub_scaled_op =
+    arithmetic(binary<[](auto a, auto b, const auto* p) { return minus(a, times(p[0], b)); }>());
 static constexpr PointwiseOp mul_op =
     arithmetic(binary<[](auto a, auto b) { return times(a, b); }>(), true);
 

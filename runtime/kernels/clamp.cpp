@@ -14,9 +14,9 @@ static constexpr PointwiseOp lower_op =
     numbers_only(binary<[](auto x, auto lower) { return at_least(x, lower); }>());
 static constexpr PointwiseOp upper_op =
     numbers_only(binary<[](auto x, auto upper) { return at_most(x, upper); }>());
-static constexpr PointwiseOp both_op = numbers_only(generic<[](auto x, auto lower, auto upper) {
-    return at_most(at_least(x, lower), upper);
-}, 3>());
+static constexpr PointwiseOp both_op = numbers_only(
+    generic<[](auto x, auto lower, auto upper) { return at_most(at_least(x, lower), upper); },
+            3>());
 
 static Status no_bounds(Context& ctx) {
     return ctx.fail("expected min, max or both but got neither");

@@ -1,27 +1,28 @@
-// out[.., i, ..] = self[.., 0, ..] + ... + self[.., i, ..], along one dim; real numbers add up in
-// float64.
+// cumsum and cumprod: out[.., i, ..] = self[.., 0, ..] + ... + self[.., i, ..] along one dim, or
+// the product; real numbers accumulate in float64.
 #include "elementwise.h"
 #include "integer.h"
 
 namespace penlight::kernels {
 
-template <class A> static void scan(const std::byte* from, int64_t from_step, LoadFunction load,
-                                    std::byte* to, int64_t to_step, StoreFunction store,
-                                    int64_t count) {
-    A total = 0;
+template <class A, bool product>
+static void scan(const std::byte* from, int64_t from_step, LoadFunction load, std::byte* to,
+                 int64_t to_step, StoreFunction store, int64_t count) {
+    A total = product ? 1 : 0;
     for (int64_t i = 0; i < count; i++) {
         A x;
         load(from + i * from_step, 1, 1, &x);
         if constexpr (is_real<A>) {
-            total += x;
+            total = product ? total * x : total + x;
         } else {
-            total = wrap_add(total, x);
+            total = product ? wrap_multiply(total, x) : wrap_add(total, x);
         }
         store(&total, 1, 1, to + i * to_step);
     }
 }
 
-static Status cumsum_out(Context& ctx, const Tensor& self, int64_t dim,
+template <bool product>
+static Status accumulate(Context& ctx, const Tensor& self, int64_t dim,
                          std::optional<int64_t> dtype, Tensor& out) {
     int32_t d;
     PENLIGHT_TRY(wrap_dim(ctx, dim, self.rank, &d));
@@ -48,7 +49,7 @@ static Status cumsum_out(Context& ctx, const Tensor& self, int64_t dim,
                 from += index * self.strides[i];
                 to += index * out.strides[i];
             }
-            auto* scan_as = c == Compute::f64 ? &scan<double> : &scan<int64_t>;
+            auto* scan_as = c == Compute::f64 ? &scan<double, product> : &scan<int64_t, product>;
             scan_as(self.ptr<std::byte>() + from * in_item, self.strides[d] * in_item, load,
                     out.ptr<std::byte>() + to * out_item, out.strides[d] * out_item, store, length);
         }
@@ -56,6 +57,16 @@ static Status cumsum_out(Context& ctx, const Tensor& self, int64_t dim,
     return Status::ok;
 }
 
+static Status cumsum_out(Context& ctx, const Tensor& self, int64_t dim,
+                         std::optional<int64_t> dtype, Tensor& out) {
+    return accumulate<false>(ctx, self, dim, dtype, out);
+}
+static Status cumprod_out(Context& ctx, const Tensor& self, int64_t dim,
+                          std::optional<int64_t> dtype, Tensor& out) {
+    return accumulate<true>(ctx, self, dim, dtype, out);
+}
+
 }  // namespace penlight::kernels
 
 PENLIGHT_DEFINE_KERNEL(cumsum_out)
+PENLIGHT_DEFINE_KERNEL(cumprod_out)

@@ -52,7 +52,7 @@ LoadFunction load_function(Compute c, int32_t dtype) {
     LoadFunction f = nullptr;
     visit_dtype(dtype, [&](auto type) {
         using T = typename decltype(type)::type;
-        f = c == Compute::f32 ? &load<T, float>
+        f = c == Compute::f32   ? &load<T, float>
             : c == Compute::f64 ? &load<T, double>
                                 : &load<T, int64_t>;
     });
@@ -63,7 +63,7 @@ StoreFunction store_function(Compute c, int32_t dtype) {
     StoreFunction f = nullptr;
     visit_dtype(dtype, [&](auto type) {
         using T = typename decltype(type)::type;
-        f = c == Compute::f32 ? &store<T, float>
+        f = c == Compute::f32   ? &store<T, float>
             : c == Compute::f64 ? &store<T, double>
                                 : &store<T, int64_t>;
     });

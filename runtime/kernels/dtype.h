@@ -53,16 +53,14 @@ inline uint16_t float_to_half(float value) {
     const uint32_t bits = std::bit_cast<uint32_t>(value);
     const uint32_t sign = bits >> 16 & 0x8000;
     const uint32_t magnitude = bits & 0x7fffffff;
-    uint32_t result;
-    if (magnitude > 0x7f800000) {
-        result = 0x7e00;
-    } else if (magnitude >= 0x47800000) {  // 2^16 and above
-        result = 0x7c00;
-    } else if (magnitude < 0x38800000) {  // below 2^-14: 0.5 has the ulp of half's subnormals
-        result = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000;
-    } else {
-        result = (magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13;
-    }
+    // All cases are computed, for compilers to vectorise. Below 2^-14, 0.5 has the ulp of half's
+    // subnormals.
+    const uint32_t normal = (magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13;
+    const uint32_t subnormal =
+        std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000;
+    uint32_t result = magnitude < 0x38800000 ? subnormal : normal;
+    result = magnitude >= 0x47800000 ? 0x7c00 : result;  // 2^16 and above
+    result = magnitude > 0x7f800000 ? 0x7e00 : result;
     return static_cast<uint16_t>(result | sign);
 }
 
@@ -154,14 +152,16 @@ inline Compute compute_type(int32_t dtype) {
 }
 inline size_t compute_size(Compute c) { return c == Compute::f32 ? 4 : 8; }
 inline int32_t compute_dtype(Compute c) {
-    return c == Compute::f32 ? PENLIGHT_FLOAT : c == Compute::f64 ? PENLIGHT_DOUBLE : PENLIGHT_INT64;
+    return c == Compute::f32   ? PENLIGHT_FLOAT
+           : c == Compute::f64 ? PENLIGHT_DOUBLE
+                               : PENLIGHT_INT64;
 }
 
 // to[i] = from[i * stride] for i in [0, count); the stride is in elements, `to` is a compute type.
 using LoadFunction = void (*)(const void* from, int64_t stride, int64_t count, void* to);
 // to[i * stride] = from[i]; `from` is a compute type.
 using StoreFunction = void (*)(const void* from, int64_t stride, int64_t count, void* to);
-LoadFunction load_function(Compute c, int32_t dtype);   // null for an unknown dtype
+LoadFunction load_function(Compute c, int32_t dtype);  // null for an unknown dtype
 StoreFunction store_function(Compute c, int32_t dtype);
 
 }  // namespace penlight::kernels

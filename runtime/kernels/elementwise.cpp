@@ -14,11 +14,11 @@ struct Lane {
     std::byte* data;
     int64_t strides[PENLIGHT_MAX_RANK];  // in elements
     size_t item;
-    bool direct;           // the compute type itself: read or written in place where contiguous
-    LoadFunction load;     // of an input
-    StoreFunction store;   // of the output
-    LoadFunction narrowed_load;    // from the common dtype, where values must be rounded to it
-    StoreFunction narrowing_store; // to the common dtype
+    bool direct;          // the compute type itself: read or written in place where contiguous
+    LoadFunction load;    // of an input
+    StoreFunction store;  // of the output
+    LoadFunction narrowed_load;     // from the common dtype, where values must be rounded to it
+    StoreFunction narrowing_store;  // to the common dtype
 };
 
 struct Loop {
@@ -86,10 +86,11 @@ static Status broadcast_shape(Context& ctx, std::initializer_list<Input> inputs,
             int64_t& size = sizes[lead + d];
             if (t.sizes[d] == size || t.sizes[d] == 1) continue;
             if (size != 1) {
-                return ctx.fail("expected shapes that broadcast but got %s with size %lld at "
-                                "dimension %d, where another has %lld",
-                                ShapeText(t).text, static_cast<long long>(t.sizes[d]), d,
-                                static_cast<long long>(size));
+                return ctx.fail(
+                    "expected shapes that broadcast but got %s with size %lld at "
+                    "dimension %d, where another has %lld",
+                    ShapeText(t).text, static_cast<long long>(t.sizes[d]), d,
+                    static_cast<long long>(size));
             }
             size = t.sizes[d];
         }
@@ -114,8 +115,8 @@ static void simplify(Loop& loop) {
         const int32_t d = order[i];
         bool mergeable = loop.rank > 0;
         for (int l = 0; l < lanes && mergeable; l++) {
-            mergeable = loop.lanes[l].strides[loop.rank - 1] ==
-                        from.lanes[l].strides[d] * from.sizes[d];
+            mergeable =
+                loop.lanes[l].strides[loop.rank - 1] == from.lanes[l].strides[d] * from.sizes[d];
         }
         if (mergeable) {
             loop.sizes[loop.rank - 1] *= from.sizes[d];
@@ -137,7 +138,7 @@ namespace {
 
 // A position in a loop, moved row by row of the innermost dimension.
 class Cursor {
-public:
+  public:
     Cursor(const Loop& loop, int64_t linear) : loop_(loop), inner_(loop.rank - 1) {
         for (int l = 0; l <= loop.inputs; l++) pointers_[l] = loop.lanes[l].data;
         for (int32_t d = inner_; d >= 0; d--) {
@@ -162,7 +163,7 @@ public:
         }
     }
 
-private:
+  private:
     void move(int32_t d, int64_t steps) {
         for (int l = 0; l <= loop_.inputs; l++) {
             const Lane& lane = loop_.lanes[l];
@@ -178,7 +179,7 @@ private:
 
 // One thread's part of a pointwise loop, with a buffer per lane.
 class Runner {
-public:
+  public:
     explicit Runner(const Loop& loop) : loop_(loop), inner_(loop.rank - 1) {
         const Lane& out = loop.out();
         in_place_ = out.direct && out.strides[inner_] == 1;
@@ -202,7 +203,7 @@ public:
         }
     }
 
-private:
+  private:
     const void* input(const Cursor& cursor, int l, int64_t offset, int64_t count) {
         const Lane& lane = loop_.lanes[l];
         const int64_t stride = lane.strides[inner_];

@@ -26,11 +26,11 @@ inline constexpr int max_parameters = 4;
 
 // One run of a pointwise operator. All inputs and the output have the compute type.
 struct Block {
-    void* out;                  // [count], may be the same memory as an input
-    const void* in[max_inputs]; // [count] each
+    void* out;                   // [count], may be the same memory as an input
+    const void* in[max_inputs];  // [count] each
     int64_t count;
-    const Scalar* parameters;   // [max_parameters]
-    std::atomic<bool>* fault;   // set by an operator which meets an integer division by zero
+    const Scalar* parameters;  // [max_parameters]
+    std::atomic<bool>* fault;  // set by an operator which meets an integer division by zero
 };
 using BlockFunction = void (*)(const Block&);
 
@@ -47,7 +47,7 @@ struct PointwiseOp {
     // A second operand that is a number or 0-d tensor is not rounded to a half-precision common
     // dtype before use: PyTorch's mul and div.
     bool exact_scalar = false;
-    bool modular = false;    // right for uint64 although computed in int64
+    bool modular = false;  // right for uint64 although computed in int64
     bool accepts_bool = true;
     bool expensive = false;  // worth threads at a few thousand elements
 };
@@ -83,8 +83,7 @@ template <class C> inline C scalar_as(const Scalar& s) {
 }
 
 // f(x..., p): p are the parameters as the compute type; f may leave p out.
-template <class F, class C, class... X>
-inline C apply(const F& f, const C* p, X... x) {
+template <class F, class C, class... X> inline C apply(const F& f, const C* p, X... x) {
     if constexpr (std::is_invocable_v<F, X..., const C*>) {
         return static_cast<C>(f(x..., p));
     } else {
@@ -136,27 +135,26 @@ template <auto F, int inputs = 2> constexpr PointwiseOp integer_only() {
 }
 
 // A kernel of one input and no parameters.
-#define PENLIGHT_UNARY_KERNEL(NAME, OP)                                            \
-    namespace penlight::kernels {                                                  \
-    static Status NAME##_out(Context& ctx, const Tensor& self, Tensor& out) {      \
-        return pointwise(ctx, OP, {self}, out);                                    \
-    }                                                                              \
-    }                                                                              \
+#define PENLIGHT_UNARY_KERNEL(NAME, OP)                                       \
+    namespace penlight::kernels {                                             \
+    static Status NAME##_out(Context& ctx, const Tensor& self, Tensor& out) { \
+        return pointwise(ctx, OP, {self}, out);                               \
+    }                                                                         \
+    }                                                                         \
     PENLIGHT_DEFINE_KERNEL(NAME##_out)
 
 // Two kernels, against a tensor and against a number, of one operator without parameters.
-#define PENLIGHT_BINARY_KERNELS(NAME, OP)                                          \
-    namespace penlight::kernels {                                                  \
-    static Status NAME##_Tensor_out(Context& ctx, const Tensor& self, const Tensor& other,   \
-                                    Tensor& out) {                                 \
-        return pointwise(ctx, OP, {self, other}, out);                             \
-    }                                                                              \
-    static Status NAME##_Scalar_out(Context& ctx, const Tensor& self, Scalar other, \
-                                    Tensor& out) {                                 \
-        return pointwise(ctx, OP, {self, other}, out);                             \
-    }                                                                              \
-    }                                                                              \
-    PENLIGHT_DEFINE_KERNEL(NAME##_Tensor_out)                                      \
+#define PENLIGHT_BINARY_KERNELS(NAME, OP)                                                          \
+    namespace penlight::kernels {                                                                  \
+    static Status NAME##_Tensor_out(Context& ctx, const Tensor& self, const Tensor& other,         \
+                                    Tensor& out) {                                                 \
+        return pointwise(ctx, OP, {self, other}, out);                                             \
+    }                                                                                              \
+    static Status NAME##_Scalar_out(Context& ctx, const Tensor& self, Scalar other, Tensor& out) { \
+        return pointwise(ctx, OP, {self, other}, out);                                             \
+    }                                                                                              \
+    }                                                                                              \
+    PENLIGHT_DEFINE_KERNEL(NAME##_Tensor_out)                                                      \
     PENLIGHT_DEFINE_KERNEL(NAME##_Scalar_out)
 
 }  // namespace penlight::kernels

@@ -15,14 +15,14 @@ static PointwiseOp vectorised(const Context& ctx, PointwiseOp op, BlockFunction 
     return op;
 }
 
-#define PENLIGHT_EXPONENTIAL(NAME, EXPRESSION)                                                   \
-    static constexpr PointwiseOp NAME##_op = real_only<[](auto x) {                              \
-        using C [[maybe_unused]] = decltype(x);                                                  \
-        return static_cast<decltype(x)>(EXPRESSION);                                             \
-    }>();                                                                                        \
-    static Status NAME##_out(Context& ctx, const Tensor& self, Tensor& out) {                     \
-        const BlockFunction f32 = PENLIGHT_SELECT_FLOAT(ctx.isa, NAME##_block);                  \
-        return pointwise(ctx, vectorised(ctx, NAME##_op, f32), {self}, out);                     \
+#define PENLIGHT_EXPONENTIAL(NAME, EXPRESSION)                                  \
+    static constexpr PointwiseOp NAME##_op = real_only<[](auto x) {             \
+        using C [[maybe_unused]] = decltype(x);                                 \
+        return static_cast<decltype(x)>(EXPRESSION);                            \
+    }>();                                                                       \
+    static Status NAME##_out(Context& ctx, const Tensor& self, Tensor& out) {   \
+        const BlockFunction f32 = PENLIGHT_SELECT_FLOAT(ctx.isa, NAME##_block); \
+        return pointwise(ctx, vectorised(ctx, NAME##_op, f32), {self}, out);    \
     }
 
 PENLIGHT_EXPONENTIAL(exp, std::exp(x))
@@ -33,8 +33,9 @@ PENLIGHT_EXPONENTIAL(silu, x / (1 + std::exp(-x)))
 // x * P(standard normal <= x)
 PENLIGHT_EXPONENTIAL(gelu_none, C(0.5) * x * (1 + std::erf(x * C(0.70710678118654752440))))
 // Its approximation by Hendrycks and Gimpel, arXiv:1606.08415: sqrt(2 / pi) and a cubic.
-PENLIGHT_EXPONENTIAL(gelu_tanh, C(0.5) * x * (1 + std::tanh(C(0.79788456080286535588) *
-                                                            (x + C(0.044715) * x * x * x))))
+PENLIGHT_EXPONENTIAL(gelu_tanh,
+                     C(0.5) * x *
+                         (1 + std::tanh(C(0.79788456080286535588) * (x + C(0.044715) * x * x * x))))
 
 static Status gelu_out(Context& ctx, const Tensor& self, std::string_view approximate,
                        Tensor& out) {

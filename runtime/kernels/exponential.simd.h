@@ -76,12 +76,12 @@ PENLIGHT_INLINE float gelu_by_tanh(float x) {
 }
 PENLIGHT_INLINE float silu_of(float x) { return x / (1 + exponential(-x)); }
 
-#define PENLIGHT_FLOAT_BLOCK(NAME, FUNCTION)                                \
-    void NAME(const kernels::Block& b) {                                    \
-        const float* x = static_cast<const float*>(b.in[0]);                \
-        float* y = static_cast<float*>(b.out);                              \
-        PENLIGHT_INDEPENDENT                                                \
-        for (int64_t i = 0; i < b.count; i++) y[i] = FUNCTION(x[i]);        \
+#define PENLIGHT_FLOAT_BLOCK(NAME, FUNCTION)                         \
+    void NAME(const kernels::Block& b) {                             \
+        const float* x = static_cast<const float*>(b.in[0]);         \
+        float* y = static_cast<float*>(b.out);                       \
+        PENLIGHT_INDEPENDENT                                         \
+        for (int64_t i = 0; i < b.count; i++) y[i] = FUNCTION(x[i]); \
     }
 PENLIGHT_FLOAT_BLOCK(exp_block, exponential)
 PENLIGHT_FLOAT_BLOCK(sigmoid_block, logistic)

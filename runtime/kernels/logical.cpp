@@ -15,9 +15,9 @@ static constexpr PointwiseOp logical_or_op =
 static constexpr PointwiseOp logical_xor_op =
     logical(binary<[](auto a, auto b) { return (a != 0) != (b != 0); }>(Rule::test));
 
-#define PENLIGHT_LOGICAL(NAME)                                                                    \
+#define PENLIGHT_LOGICAL(NAME)                                                                     \
     static Status NAME##_out(Context& ctx, const Tensor& self, const Tensor& other, Tensor& out) { \
-        return pointwise(ctx, NAME##_op, {self, other}, out);                                     \
+        return pointwise(ctx, NAME##_op, {self, other}, out);                                      \
     }
 PENLIGHT_LOGICAL(logical_and)
 PENLIGHT_LOGICAL(logical_or)

@@ -1,4 +1,4 @@
-// pow in its three overloads, and atan2.
+// pow in its three overloads, and other functions of two real numbers: atan2, hypot, copysign.
 #include "elementwise.h"
 #include "integer.h"
 
@@ -56,8 +56,19 @@ static Status atan2_out(Context& ctx, const Tensor& self, const Tensor& other, T
     return pointwise(ctx, atan2_op, {self, other}, out);
 }
 
+static constexpr PointwiseOp hypot_op =
+    real_only<[](auto a, auto b) { return std::hypot(a, b); }, 2>();
+static Status hypot_out(Context& ctx, const Tensor& self, const Tensor& other, Tensor& out) {
+    return pointwise(ctx, hypot_op, {self, other}, out);
+}
+
+static constexpr PointwiseOp copysign_op =
+    real_only<[](auto a, auto b) { return std::copysign(a, b); }, 2>();
+
 }  // namespace penlight::kernels
 
+PENLIGHT_BINARY_KERNELS(copysign, copysign_op)
+PENLIGHT_DEFINE_KERNEL(hypot_out)
 PENLIGHT_DEFINE_KERNEL(pow_Tensor_Tensor_out)
 PENLIGHT_DEFINE_KERNEL(pow_Tensor_Scalar_out)
 PENLIGHT_DEFINE_KERNEL(pow_Scalar_out)

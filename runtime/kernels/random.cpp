@@ -54,9 +54,9 @@ static Status randn_out(Context& ctx, IntList size, Tensor& out) {
 }
 
 // p: what a kept element is multiplied by
-static constexpr PointwiseOp drop_op = generic<[](auto x, auto mask, const auto* p) {
-    return mask != 0 ? x * p[0] : decltype(x)(0);
-}, 2>();
+static constexpr PointwiseOp drop_op =
+    generic<[](auto x, auto mask, const auto* p) { return mask != 0 ? x * p[0] : decltype(x)(0); },
+            2>();
 
 // In inference a copy, and a mask of ones.
 static Status native_dropout_out(Context& ctx, const Tensor& input, double p,

@@ -140,8 +140,8 @@ class Reduction {
     static void write(const Output& out, int64_t first, int64_t n, const void* from, size_t size) {
         if (out.data == nullptr) return;
         for_runs(out.dims, first, first + n, [&](int64_t begin, int64_t count, int64_t offset) {
-            const std::byte* part = static_cast<const std::byte*>(from) +
-                                    static_cast<size_t>(begin - first) * size;
+            const std::byte* part =
+                static_cast<const std::byte*>(from) + static_cast<size_t>(begin - first) * size;
             const int64_t stride = out.dims.rank > 0 ? out.dims.inner_stride() : 1;
             out.store(part, stride, count, out.data + offset * static_cast<int64_t>(out.item));
         });
@@ -188,8 +188,7 @@ Status reduce(Context& ctx, const Reducer& reducer, const ReductionArguments& ar
                         ShapeText(self).text);
     }
     const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, r.reduced.count));
-    ctx.parallel_for(r.kept.count, grain,
-                     [&](int64_t begin, int64_t end) { r.run(begin, end); });
+    ctx.parallel_for(r.kept.count, grain, [&](int64_t begin, int64_t end) { r.run(begin, end); });
     return Status::ok;
 }
 

@@ -40,8 +40,8 @@ struct ReductionArguments {
     const Tensor& self;
     uint32_t dims;
     bool keepdim;
-    Compute compute;         // what elements are read as
-    Tensor* values;          // either may be null
+    Compute compute;  // what elements are read as
+    Tensor* values;   // either may be null
     Tensor* indices = nullptr;
     bool needs_elements = false;  // fails over no elements: a maximum has no neutral element
     Scalar parameter{};

@@ -51,17 +51,25 @@ static constexpr PointwiseOp relu_op =
     numbers_only(unary<[](auto x) { return x < 0 ? decltype(x)(0) : x; }>());
 static constexpr PointwiseOp sign_op =
     unary<[](auto x) { return static_cast<decltype(x)>((x > 0) - (x < 0)); }>();
-static constexpr PointwiseOp isinf_op =
-    unary<[](auto x) {
-        if constexpr (is_real<decltype(x)>) {
-            return std::fabs(x) == std::numeric_limits<decltype(x)>::infinity();
-        } else {
-            return false;
-        }
-    }>(Rule::test);
+static constexpr PointwiseOp isinf_op = unary<[](auto x) {
+    if constexpr (is_real<decltype(x)>) {
+        return std::fabs(x) == std::numeric_limits<decltype(x)>::infinity();
+    } else {
+        return false;
+    }
+}>(Rule::test);
 static constexpr PointwiseOp isnan_op = unary<[](auto x) { return x != x; }>(Rule::test);
 static constexpr PointwiseOp logical_not_op = unary<[](auto x) { return x == 0; }>(Rule::test);
 static constexpr PointwiseOp bitwise_not_op = integer_only<[](auto x) { return ~x; }, 1>();
+
+// True of -0 and of NaN with the sign.
+static constexpr PointwiseOp signbit_op = unary<[](auto x) {
+    if constexpr (is_real<decltype(x)>) {
+        return std::signbit(x);
+    } else {
+        return x < 0;
+    }
+}>(Rule::test);
 
 static Status bitwise_not_out(Context& ctx, const Tensor& self, Tensor& out) {
     const bool truth = self.dtype == PENLIGHT_BOOL;
@@ -81,4 +89,5 @@ PENLIGHT_UNARY_KERNEL(sign, sign_op)
 PENLIGHT_UNARY_KERNEL(isinf, isinf_op)
 PENLIGHT_UNARY_KERNEL(isnan, isnan_op)
 PENLIGHT_UNARY_KERNEL(logical_not, logical_not_op)
+PENLIGHT_UNARY_KERNEL(signbit, signbit_op)
 PENLIGHT_DEFINE_KERNEL(bitwise_not_out)

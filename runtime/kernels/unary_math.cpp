@@ -1,11 +1,11 @@
 // Functions of one real number, by the C library. Integers become float32 first.
 #include "elementwise.h"
 
-#define PENLIGHT_MATH(NAME, EXPRESSION)                                                         \
-    namespace penlight::kernels {                                                               \
-    static constexpr PointwiseOp NAME##_op =                                                    \
-        real_only<[](auto x) { return static_cast<decltype(x)>(EXPRESSION); }>();               \
-    }                                                                                           \
+#define PENLIGHT_MATH(NAME, EXPRESSION)                                           \
+    namespace penlight::kernels {                                                 \
+    static constexpr PointwiseOp NAME##_op =                                      \
+        real_only<[](auto x) { return static_cast<decltype(x)>(EXPRESSION); }>(); \
+    }                                                                             \
     PENLIGHT_UNARY_KERNEL(NAME, NAME##_op)
 
 PENLIGHT_MATH(acos, std::acos(x))

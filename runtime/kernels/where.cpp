@@ -10,8 +10,8 @@ static constexpr PointwiseOp choice(PointwiseOp op) {
 static constexpr PointwiseOp where_op =
     choice(generic<[](auto condition, auto a, auto b) { return condition != 0 ? a : b; }, 3>());
 // p: the value
-static constexpr PointwiseOp masked_fill_op = choice(
-    generic<[](auto x, auto mask, const auto* p) { return mask != 0 ? p[0] : x; }, 2>());
+static constexpr PointwiseOp masked_fill_op =
+    choice(generic<[](auto x, auto mask, const auto* p) { return mask != 0 ? p[0] : x; }, 2>());
 
 static Status check_mask(Context& ctx, const Tensor& mask) {
     if (mask.dtype == PENLIGHT_BOOL) return Status::ok;

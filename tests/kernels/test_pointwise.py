@@ -60,7 +60,9 @@ def test_real_functions(name: str, dtype: torch.dtype) -> None:
         run_op(f"aten::{name}", case, rtol=rtol, outputs=outputs)
 
 
-@pytest.mark.parametrize("name", "abs neg ceil floor round trunc relu sign isinf isnan".split())
+@pytest.mark.parametrize(
+    "name", "abs neg ceil floor round trunc relu sign signbit isinf isnan".split()
+)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_functions_that_keep_the_dtype(name: str, dtype: torch.dtype) -> None:
     x = sample((3, 67), dtype)
@@ -252,10 +254,13 @@ def test_pow_of_integers() -> None:
     assert "at least 0" in refuse_op("aten::pow.Tensor_Scalar", x, -1, out=[x])
 
 
-def test_atan2() -> None:
+def test_functions_of_two_real_numbers() -> None:
     x = special(torch.float32)
     run_op("aten::atan2", x.repeat_interleave(len(x)), x.repeat(len(x)))
     run_op("aten::atan2", torch.arange(-3, 4), torch.arange(7))
+    run_op("aten::hypot", x.repeat_interleave(len(x)), x.repeat(len(x)))
+    run_op("aten::copysign.Tensor", torch.arange(len(x)), x)
+    run_op("aten::copysign.Scalar", x, -2)
 
 
 # ---- choices ----

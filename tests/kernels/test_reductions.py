@@ -66,6 +66,29 @@ def test_dtypes(dtype: torch.dtype) -> None:
     run_op("aten::cumsum", x, 1)
 
 
+@pytest.mark.parametrize("order", [0, 1, 2, 2.0, float("inf"), float("-inf")])
+def test_norms(order: float) -> None:
+    for dtype in FLOATS:
+        x = sample((9, 70), dtype)
+        for dims in ([0], [1], None):
+            exact = torch.linalg.vector_norm(x.double(), order, dims).to(dtype)
+            run_op("aten::linalg_vector_norm", x, order, dims, outputs=[exact])
+    nan = torch.tensor([1.0, float("nan"), 2.0])
+    if order != 0:
+        run_op("aten::linalg_vector_norm", nan, order)
+
+
+def test_a_norm_of_another_order_is_refused() -> None:
+    x = torch.ones(3)
+    assert "ord" in refuse_op("aten::linalg_vector_norm", x, 3.5, out=[torch.empty(())])
+
+
+def test_cumprod() -> None:
+    run_op("aten::cumprod", sample((5, 6), torch.float32), 1)
+    run_op("aten::cumprod", sample((5, 6), torch.int32), 0)
+    run_op("aten::cumprod", sample((5, 6), torch.float32), 0, dtype=torch.float64)
+
+
 def test_the_dtype_argument_is_the_dtype_of_accumulation() -> None:
     x = sample((40, 40), torch.int32)
     run_op("aten::sum.dim_IntList", x, [0], dtype=torch.float32)
