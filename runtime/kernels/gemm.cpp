@@ -22,7 +22,7 @@ int64_t round_up(int64_t x, int64_t step) { return (x + step - 1) / step * step;
 template <class T> struct PlainCore {
     static constexpr int rows = 4, cols = 8;
     static void tile(int count, const T* a, int64_t a_stride, const T* b, int64_t b_stride,
-                     int64_t depth, T* tile) {
+                     int64_t depth, T* tile, int64_t tile_stride) {
         using Sum = std::conditional_t<std::is_same_v<T, int64_t>, uint64_t, T>;  // integers wrap
         for (int r = 0; r < count; r++) {
             Sum acc[cols] = {};
@@ -30,7 +30,7 @@ template <class T> struct PlainCore {
                 Sum x = static_cast<Sum>(a[r * a_stride + k]);
                 for (int c = 0; c < cols; c++) acc[c] += x * static_cast<Sum>(b[k * b_stride + c]);
             }
-            for (int c = 0; c < cols; c++) tile[r * cols + c] = static_cast<T>(acc[c]);
+            for (int c = 0; c < cols; c++) tile[r * tile_stride + c] = static_cast<T>(acc[c]);
         }
     }
 };
@@ -92,7 +92,7 @@ Plan make_plan(const Gemm& g, Compute c, int tile_rows, int tile_cols, int64_t t
 }
 
 template <class T> struct Driver {
-    using Tile = void (*)(int, const T*, int64_t, const T*, int64_t, int64_t, T*);
+    using Tile = void (*)(int, const T*, int64_t, const T*, int64_t, int64_t, T*, int64_t);
     const Gemm& g;
     const Plan& p;
     Compute compute;
@@ -217,7 +217,7 @@ template <class T> struct Driver {
                 const T* b = direct_b ? reinterpret_cast<const T*>(batch(g.b, outer, inner)) + col + c
                                       : slot.b + c * g.depth;
                 tile(static_cast<int>(height), a + r * a_stride, a_stride, b,
-                     direct_b ? g.b.depth_stride : p.tile_cols, g.depth, values);
+                     direct_b ? g.b.depth_stride : p.tile_cols, g.depth, values, p.tile_cols);
                 finish(outer, inner, row + r, col + c, height,
                        std::min<int64_t>(p.tile_cols, cols - c), values, p.tile_cols);
             }

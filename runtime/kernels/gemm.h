@@ -68,9 +68,10 @@ size_t gemm_scratch(uint32_t threads, int64_t rows, int64_t cols, int64_t depth)
 // The float core, compiled per instruction set.
 struct GemmCore {
     int rows, cols;  // of the largest tile, at most gemm_max_tile
-    // tile[rows][core.cols] = A B, with A's rows contiguous along the depth.
+    // tile[rows][core.cols] = A B, with A's rows contiguous along the depth; tile's rows are
+    // tile_stride apart.
     void (*tile)(int rows, const float* a, int64_t a_stride, const float* b, int64_t b_stride,
-                 int64_t depth, float* tile);
+                 int64_t depth, float* tile, int64_t tile_stride);
     // out[row][lane] = a[row] . b[lane], for up to four lanes, everything contiguous in depth.
     void (*dot)(int64_t rows, int lanes, const float* a, int64_t a_stride, const float* b,
                 int64_t b_stride, int64_t depth, float* out);

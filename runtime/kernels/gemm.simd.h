@@ -14,7 +14,7 @@ constexpr int tile_cols = tile_vectors * lanes;
 
 template <int R>
 void gemm_tile_of(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth,
-                  float* tile) {
+                  float* tile, int64_t tile_stride) {
     V acc[R][tile_vectors];
     for (int r = 0; r < R; r++)
         for (int v = 0; v < tile_vectors; v++) acc[r][v] = vzero();
@@ -27,28 +27,28 @@ void gemm_tile_of(const float* a, int64_t a_stride, const float* b, int64_t b_st
         }
     }
     for (int r = 0; r < R; r++)
-        for (int v = 0; v < tile_vectors; v++) vstore(tile + r * tile_cols + v * lanes, acc[r][v]);
+        for (int v = 0; v < tile_vectors; v++) vstore(tile + r * tile_stride + v * lanes, acc[r][v]);
 }
 
 template <int R>
 bool gemm_tile_step(int& rows, const float*& a, int64_t a_stride, const float* b, int64_t b_stride,
-                    int64_t depth, float*& tile) {
+                    int64_t depth, float*& tile, int64_t tile_stride) {
     if (R > tile_rows || rows < R) return false;
-    gemm_tile_of<R>(a, a_stride, b, b_stride, depth, tile);
+    gemm_tile_of<R>(a, a_stride, b, b_stride, depth, tile, tile_stride);
     rows -= R;
     a += R * a_stride;
-    tile += R * tile_cols;
+    tile += R * tile_stride;
     return true;
 }
 
 void gemm_tile(int rows, const float* a, int64_t a_stride, const float* b, int64_t b_stride,
-               int64_t depth, float* tile) {
+               int64_t depth, float* tile, int64_t tile_stride) {
     while (rows > 0) {
-        gemm_tile_step<tile_rows>(rows, a, a_stride, b, b_stride, depth, tile) ||
-            gemm_tile_step<8>(rows, a, a_stride, b, b_stride, depth, tile) ||
-            gemm_tile_step<4>(rows, a, a_stride, b, b_stride, depth, tile) ||
-            gemm_tile_step<2>(rows, a, a_stride, b, b_stride, depth, tile) ||
-            gemm_tile_step<1>(rows, a, a_stride, b, b_stride, depth, tile);
+        gemm_tile_step<tile_rows>(rows, a, a_stride, b, b_stride, depth, tile, tile_stride) ||
+            gemm_tile_step<8>(rows, a, a_stride, b, b_stride, depth, tile, tile_stride) ||
+            gemm_tile_step<4>(rows, a, a_stride, b, b_stride, depth, tile, tile_stride) ||
+            gemm_tile_step<2>(rows, a, a_stride, b, b_stride, depth, tile, tile_stride) ||
+            gemm_tile_step<1>(rows, a, a_stride, b, b_stride, depth, tile, tile_stride);
     }
 }
 

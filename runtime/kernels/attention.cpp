@@ -1,0 +1,142 @@
+// penlight::attention: causal attention of new tokens over a key and value cache.
+#include "attention.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "gemm.h"
+
+#define PENLIGHT_TARGET_FLOAT_ONLY
+#define PENLIGHT_TARGET_SOURCE "attention.simd.h"
+#include "simd/for_each_target.h"
+
+namespace penlight::kernels {
+namespace {
+
+Status check(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
+             const Tensor& input_pos, const Tensor& out) {
+    if (q.rank != 4 || keys.rank != 4 || values.rank != 4 || q.size(0) != 1 || keys.size(0) != 1)
+        return ctx.fail("expected queries [1, T, H, D] and caches [1, S, G, D] but got ranks %d, %d "
+                        "and %d",
+                        q.rank, keys.rank, values.rank);
+    if (q.dtype != PENLIGHT_FLOAT || out.dtype != PENLIGHT_FLOAT || keys.dtype != values.dtype ||
+        (keys.dtype != PENLIGHT_FLOAT && keys.dtype != PENLIGHT_HALF))
+        return ctx.fail("expected float32 queries and float32 or float16 caches but got %s, %s and "
+                        "%s",
+                        dtype_name(q.dtype), dtype_name(keys.dtype), dtype_name(values.dtype));
+    for (int d = 0; d < 4; d++)
+        if (keys.size(d) != values.size(d))
+            return ctx.fail("expected key and value caches of one shape; check the model");
+    if (keys.size(2) < 1 || q.size(2) % keys.size(2) != 0 || q.size(3) != keys.size(3))
+        return ctx.fail("expected query heads a multiple of %lld and %lld wide but got %lld and "
+                        "%lld",
+                        static_cast<long long>(keys.size(2)), static_cast<long long>(keys.size(3)),
+                        static_cast<long long>(q.size(2)), static_cast<long long>(q.size(3)));
+    if (!q.contiguous() || !keys.contiguous() || !values.contiguous())
+        return ctx.fail("expected contiguous queries and caches; make contiguous copies first");
+    if (input_pos.dtype != PENLIGHT_INT64 || input_pos.numel() != 1)
+        return ctx.fail("expected one int64 position");
+    const int64_t start = input_pos.ptr<int64_t>()[0];
+    if (start < 0 || start > keys.size(1) || q.size(1) > keys.size(1) - start)
+        return ctx.fail("expected positions within the %lld of the cache but got %lld to %lld; "
+                        "shorten the text or export with a longer context",
+                        static_cast<long long>(keys.size(1)), static_cast<long long>(start),
+                        static_cast<long long>(start + q.size(1) - 1));
+    return Status::ok;
+}
+
+// Merge the chunks of one row in order.
+void merge(const Attention& a, int64_t row) {
+    const int64_t record = a.dim + 2, step = a.tokens * a.heads * record;
+    const float* first = a.partial + row * record;
+    float most = -INFINITY;
+    for (int64_t c = 0; c < a.chunks; c++) most = std::max(most, first[c * step]);
+    float sum = 0;
+    float* out = a.out + row * a.dim;
+    std::fill(out, out + a.dim, 0.0f);
+    for (int64_t c = 0; c < a.chunks; c++) {
+        const float* p = first + c * step;
+        if (p[0] == -INFINITY) continue;
+        const float factor = std::exp(p[0] - most);
+        sum += p[1] * factor;
+        for (int64_t d = 0; d < a.dim; d++) out[d] += p[2 + d] * factor;
+    }
+    for (int64_t d = 0; d < a.dim; d++) out[d] /= sum;
+}
+
+Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
+                     const Tensor& input_pos, double scale, int64_t window, double softcap,
+                     Tensor& out) {
+    PENLIGHT_TRY(check(ctx, q, keys, values, input_pos, out));
+    PENLIGHT_TRY(resize_like(ctx, out, q));
+    if (!out.contiguous()) return ctx.fail("expected a contiguous result; export the model again");
+    if (q.numel() == 0) return Status::ok;
+    Attention a{};
+    a.q = q.ptr<float>();
+    a.keys = keys.data;
+    a.values = values.data;
+    a.half = keys.dtype == PENLIGHT_HALF;
+    a.out = out.ptr<float>();
+    a.tokens = q.size(1);
+    a.heads = q.size(2);
+    a.groups = keys.size(2);
+    a.dim = q.size(3);
+    a.start = input_pos.ptr<int64_t>()[0];
+    a.scale = static_cast<float>(scale);
+    a.softcap = static_cast<float>(softcap);
+    a.window = std::min(window, keys.size(1));
+    const AttentionCore& core = *PENLIGHT_SELECT_FLOAT(ctx.isa, attention_core);
+    if (a.tokens <= attention_decode_tokens) {
+        a.partial = reinterpret_cast<float*>(ctx.scratch());
+        a.first_chunk = a.first_key(0) / attention_chunk;
+        a.chunks = (a.end() + attention_chunk - 1) / attention_chunk - a.first_chunk;
+        const int64_t rows = a.tokens * a.heads;
+        if (static_cast<uint64_t>(a.chunks * rows * (a.dim + 2)) * 4 > ctx.scratch_size)
+            return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
+                            ctx.scratch_size);
+        ctx.parallel_for(a.chunks, 1, [&](int64_t begin, int64_t end) {
+            for (int64_t c = begin; c < end; c++) core.decode_chunk(a, c);
+        });
+        ctx.parallel_for(rows, 64, [&](int64_t begin, int64_t end) {
+            for (int64_t r = begin; r < end; r++) merge(a, r);
+        });
+        return Status::ok;
+    }
+    const int64_t tiles = (a.tokens * a.shared() + attention_rows - 1) / attention_rows;
+    const int64_t tasks = tiles * a.groups, floats = attention_prefill_floats(a.dim);
+    const int64_t slots = std::min<int64_t>(
+        {ctx.threads(), tasks, static_cast<int64_t>(ctx.scratch_size / (4 * floats))});
+    if (slots == 0)
+        return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
+                        ctx.scratch_size);
+    std::atomic<int64_t> next{0};
+    ctx.parallel_for(slots, 1, [&](int64_t first, int64_t last) {
+        for (int64_t s = first; s < last; s++)
+            for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+                // The last rows see the most keys: begin with them.
+                core.prefill(a, t % a.groups, (tiles - 1 - t / a.groups) * attention_rows,
+                             reinterpret_cast<float*>(ctx.scratch()) + s * floats);
+    });
+    return Status::ok;
+}
+
+size_t attention_scratch(uint32_t threads, const Tensor& q, const Tensor& keys, const Tensor&,
+                         const Tensor&, double, int64_t, double, Tensor&) {
+    if (q.rank != 4 || keys.rank != 4) return 0;
+    const int64_t chunks = keys.max_sizes[1] / attention_chunk + 1, dim = q.max_sizes[3];
+    const int64_t tokens = std::min(q.max_sizes[1], attention_decode_tokens);
+    if (dim > int64_t{1} << 32) return SIZE_MAX;
+    int64_t decode, prefill;
+    if (__builtin_mul_overflow(chunks, tokens, &decode) ||
+        __builtin_mul_overflow(decode, q.max_sizes[2], &decode) ||
+        __builtin_mul_overflow(decode, (dim + 2) * 4, &decode) ||
+        __builtin_mul_overflow(attention_prefill_floats(dim) * 4, int64_t{threads}, &prefill))
+        return SIZE_MAX;
+    if (q.max_sizes[1] <= attention_decode_tokens) prefill = 0;
+    return static_cast<size_t>(std::max(decode, prefill));
+}
+
+}  // namespace
+}  // namespace penlight::kernels
+
+PENLIGHT_DEFINE_KERNEL_WITH_SCRATCH(attention_out, attention_scratch)

@@ -1,0 +1,51 @@
+// Attention over a key and value cache: what its two ways of working share.
+#pragma once
+
+#include "dtype.h"
+
+namespace penlight::kernels {
+
+// Keys are taken in chunks of this many, each with a softmax of its own that is merged with the
+// others in order; chunk boundaries are fixed, so results depend neither on the thread count nor on
+// how many tokens come at once.
+inline constexpr int64_t attention_chunk = 128;
+// Up to this many tokens the cache is read in one pass for all heads (decoding: memory is the
+// limit); above, one head at a time as matrix products (prefill: arithmetic is).
+inline constexpr int64_t attention_decode_tokens = 16;
+// Query rows (token, head) of one prefill task.
+inline constexpr int64_t attention_rows = 96;
+
+struct Attention {
+    const float* q;  // [tokens][heads][dim]
+    const void* keys;
+    const void* values;  // [positions][groups][dim], float or half
+    bool half;
+    float* out;  // [tokens][heads][dim]
+    int64_t tokens, heads, groups, dim, start;
+    float scale, softcap;
+    int64_t window;
+    // Decoding: [chunk][token][head] of: maximum, sum, dim weighted values.
+    float* partial;
+    int64_t first_chunk, chunks;
+
+    int64_t shared() const { return heads / groups; }  // query heads per cache head
+    int64_t end() const { return start + tokens; }
+    int64_t first_key(int64_t token) const {
+        int64_t first = window > 0 ? start + token - window + 1 : 0;
+        return first > 0 ? first : 0;
+    }
+};
+
+inline int64_t attention_padded(int64_t dim) { return (dim + 31) / 32 * 32; }
+// Floats that one prefill task needs.
+inline int64_t attention_prefill_floats(int64_t dim) {
+    return attention_padded(dim) * (2 * attention_chunk + 2 * attention_rows) +
+           attention_rows * (attention_chunk + 2) + dim * attention_rows;
+}
+
+struct AttentionCore {
+    void (*decode_chunk)(const Attention& a, int64_t chunk);
+    void (*prefill)(const Attention& a, int64_t group, int64_t first_row, float* scratch);
+};
+
+}  // namespace penlight::kernels

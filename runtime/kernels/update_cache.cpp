@@ -1,0 +1,55 @@
+// penlight::update_cache: write new tokens' keys or values into the cache.
+#include <cstring>
+
+#include "dtype.h"
+
+namespace penlight::kernels {
+namespace {
+
+// cache [1, S, H, D], value [1, T, H, D]; out is the cache with value at input_pos[0] .. + T - 1,
+// and usually the cache's own memory.
+Status update_cache_out(Context& ctx, const Tensor& cache, const Tensor& value,
+                        const Tensor& input_pos, Tensor& out) {
+    if (cache.rank != 4 || value.rank != 4 || cache.size(0) != 1 || value.size(0) != 1 ||
+        cache.size(2) != value.size(2) || cache.size(3) != value.size(3))
+        return ctx.fail("expected a cache [1, S, H, D] and values [1, T, H, D]; check the shapes");
+    if (!is_floating(cache.dtype) || !is_floating(value.dtype) || out.dtype != cache.dtype)
+        return ctx.fail("expected floating-point cache, values and result but got %s, %s and %s",
+                        dtype_name(cache.dtype), dtype_name(value.dtype), dtype_name(out.dtype));
+    if (input_pos.dtype != PENLIGHT_INT64 || input_pos.numel() != 1)
+        return ctx.fail("expected one int64 position");
+    const int64_t start = input_pos.ptr<int64_t>()[0];
+    if (start < 0 || start > cache.size(1) || value.size(1) > cache.size(1) - start)
+        return ctx.fail("expected positions within the %lld of the cache but got %lld to %lld; "
+                        "shorten the text or export with a longer context",
+                        static_cast<long long>(cache.size(1)), static_cast<long long>(start),
+                        static_cast<long long>(start + value.size(1) - 1));
+    PENLIGHT_TRY(resize_like(ctx, out, cache));
+    if (!cache.contiguous() || !value.contiguous() || !out.contiguous())
+        return ctx.fail("expected contiguous tensors; make contiguous copies first");
+    const int64_t width = cache.size(2) * cache.size(3), item = static_cast<int64_t>(item_size(out.dtype));
+    auto* to = static_cast<std::byte*>(out.data);
+    if (out.data != cache.data) memcpy(to, cache.data, static_cast<size_t>(cache.numel() * item));
+    if (width == 0) return Status::ok;
+    // Through float: exact for every pair of floating types but those with double.
+    const Compute c = cache.dtype == PENLIGHT_DOUBLE || value.dtype == PENLIGHT_DOUBLE
+                          ? Compute::f64
+                          : Compute::f32;
+    const LoadFunction load = load_function(c, value.dtype);
+    const StoreFunction store = store_function(c, out.dtype);
+    constexpr int64_t block = 512;
+    alignas(64) double numbers[block];
+    const int64_t count = value.numel();
+    const int64_t from_item = static_cast<int64_t>(item_size(value.dtype));
+    for (int64_t i = 0; i < count; i += block) {
+        const int64_t n = count - i < block ? count - i : block;
+        load(static_cast<const std::byte*>(value.data) + i * from_item, 1, n, numbers);
+        store(numbers, 1, n, to + (start * width + i) * item);
+    }
+    return Status::ok;
+}
+
+}  // namespace
+}  // namespace penlight::kernels
+
+PENLIGHT_DEFINE_KERNEL(update_cache_out)
