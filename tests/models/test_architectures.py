@@ -16,6 +16,9 @@ from penlight.models.config import ModelConfig, RopeConfig
 
 TOKENS = 40
 TOLERANCE = 1e-4
+LONG_ROPE = RopeConfig(
+    1e4, 8, "longrope", original_context=16, short_factors=(1.0,) * 4, long_factors=(2.0,) * 4
+)
 
 
 @pytest.fixture(params=VARIANTS, scope="module")
@@ -69,16 +72,7 @@ def test_longrope_switches_where_transformers_does(tmp_path: Path) -> None:
 
 
 def test_a_short_context_needs_no_second_set_of_frequencies() -> None:
-    config = tiny(
-        rope=RopeConfig(
-            1e4,
-            8,
-            "longrope",
-            original_context=16,
-            short_factors=(1.0,) * 4,
-            long_factors=(2.0,) * 4,
-        )
-    )
+    config = tiny(rope=LONG_ROPE)
     assert "rope.long_inv_freq" not in dict(models.build(config, context=16).named_buffers())
     assert "rope.long_inv_freq" in dict(models.build(config, context=17).named_buffers())
 
@@ -111,6 +105,24 @@ def test_a_large_model_on_the_meta_device_takes_no_memory() -> None:
     assert computed == {"rope.inv_freq"}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"tied": True}, {"rope": LONG_ROPE}, {"architecture": "gemma3", "windows": (8, 0)}],
+    ids=["llama", "longrope", "gemma3"],
+)
+def test_one_capture_serves_prompts_of_every_length(changes: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = models.build(tiny(**changes))
+    for parameter in model.parameters():
+        parameter.normal_(0, 0.2)
+    tokens, zero = torch.randint(0, 50, (1, 40)), torch.tensor([0])
+    length = torch.export.Dim("length", min=1, max=model.context - 1)
+    captured = torch.export.export(model, (tokens[:, :5], zero), dynamic_shapes=({1: length}, None))
+    for count in (1, 2, 16, 17, 40):
+        expected = model(tokens[:, :count], zero)
+        torch.testing.assert_close(captured.module()(tokens[:, :count], zero), expected)
+
+
 def test_a_tied_head_is_the_embedding_itself() -> None:
     model = models.build(tiny(tied=True))
     assert model.lm_head.weight is model.embed_tokens.weight
@@ -128,6 +140,8 @@ def test_a_tied_head_is_the_embedding_itself() -> None:
         ({"windows": (4,)}, "windows.*one per layer"),
         ({"rope": {"theta": 1e4, "dims": 64}}, "at most head_dim"),
         ({"rope": {"theta": 1e4, "dims": 7}}, "even"),
+        ({"rope": {"theta": 1e4, "dims": 8, "attention_factor": float("nan")}}, "attention_factor"),
+        ({"head_dim": 9}, "head_dim.*even"),
         ({"rope": {"theta": float("inf"), "dims": 8}}, "theta"),
         ({"rope": {"theta": 1e4, "dims": 8, "kind": "longrope"}}, "factors"),
         ({"rope": {"theta": 1e4, "dims": 8, "kind": "yarn"}}, "original context"),

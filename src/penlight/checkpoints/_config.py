@@ -8,9 +8,11 @@ from typing import Any
 
 from penlight import models
 from penlight.errors import CheckpointError
-from penlight.models.config import ModelConfig, RopeConfig
+from penlight.models.config import MOST_LAYERS, ModelConfig, RopeConfig
 
 Json = Mapping[str, Any]
+
+_MOST_NUMBER = 1e30  # more is no size and no constant of a model
 
 # What a config.json may leave out, because the architecture's own default holds.
 _COMMON: Json = {
@@ -74,6 +76,8 @@ class Fields:
             value = default
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.bad(name, "a number", value)
+        if not abs(value) < _MOST_NUMBER:  # NaN too
+            raise self.bad(name, "a finite number", value)
         return float(value)
 
     def size(self, name: str, default: int | None = None) -> int:
@@ -81,6 +85,13 @@ class Fields:
         if value != int(value):
             raise self.bad(name, "a whole number", value)
         return int(value)
+
+    def layers(self, name: str) -> int:
+        """A number of layers, small enough to make a list of."""
+        value = self.size(name)
+        if not 0 < value <= MOST_LAYERS:
+            raise self.bad(name, f"a number of layers from 1 to {MOST_LAYERS}", value)
+        return value
 
     def flag(self, name: str, default: bool = False) -> bool:
         value = self.values.get(name)
@@ -90,7 +101,9 @@ class Fields:
         value = self.values.get(name)
         if value is None:
             return ()
-        if not isinstance(value, list) or not all(isinstance(v, int | float) for v in value):
+        if not isinstance(value, list) or not all(
+            isinstance(v, int | float) and abs(v) < _MOST_NUMBER for v in value
+        ):
             raise self.bad(name, "a list of numbers", value)
         return tuple(float(v) for v in value)
 
@@ -131,9 +144,13 @@ def config_from_json(values: Json, where: str) -> ModelConfig:
 
     heads, hidden = fields.size("num_attention_heads"), fields.size("hidden_size")
     head_dim = fields.size("head_dim", hidden // heads if heads > 0 else 0)
-    layers = fields.size("num_hidden_layers")
+    layers = fields.layers("num_hidden_layers")
     bias = fields.flag("attention_bias")
-    scale = fields.number("query_pre_attn_scalar") ** -0.5 if "gemma" in name else None
+    scale = None
+    if "gemma" in name:
+        if (scalar := fields.number("query_pre_attn_scalar")) <= 0:
+            raise fields.bad("query_pre_attn_scalar", "a positive number", scalar)
+        scale = scalar**-0.5
     rope, local_rope = _ropes(fields, name, head_dim)
     return ModelConfig(
         architecture=name,

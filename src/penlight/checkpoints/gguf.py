@@ -113,7 +113,7 @@ def _config(gguf: GGUFFile, fields: Fields, arch: str) -> ModelConfig:
 
     heads = _per_layer(fields, key("attention.head_count"))
     kv_heads = _per_layer(fields, key("attention.head_count_kv"), heads)
-    hidden, layers = fields.size(key("embedding_length")), fields.size(key("block_count"))
+    hidden, layers = fields.size(key("embedding_length")), fields.layers(key("block_count"))
     head_dim = fields.size(key("attention.key_length"), hidden // max(heads, 1))
     if fields.size(key("attention.value_length"), head_dim) != head_dim:
         raise fields.bad(key("attention.value_length"), f"{head_dim}, as keys", "another size")
@@ -130,7 +130,7 @@ def _config(gguf: GGUFFile, fields: Fields, arch: str) -> ModelConfig:
     rope = _rope(gguf, fields, arch, head_dim, context)
     scale = None
     if arch in ("gemma2", "gemma3") and (arch, layers) in (("gemma2", 46), ("gemma3", 62)):
-        scale = (hidden / heads) ** -0.5  # the 27B models; GGUF has no field for it
+        scale = max(hidden / max(heads, 1), 1.0) ** -0.5  # the 27B models; GGUF has no field for it
     caps = ("attn_logit_softcapping", "final_logit_softcapping")
     softcap = [fields.number(key(c), 0.0) for c in caps] if arch == "gemma2" else [0.0, 0.0]
     return ModelConfig(

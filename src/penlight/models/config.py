@@ -16,8 +16,18 @@ import numpy.typing as npt
 from penlight.errors import CheckpointError
 
 RopeKind = Literal["default", "linear", "llama3", "yarn", "longrope"]
-_MOST_LAYERS = 4096
-_MOST_ELEMENTS = 1 << 40  # of one dimension: beyond any model, so a corrupt number
+MOST_LAYERS = 4096
+# Beyond any model, so a corrupt number; and so small that no product of them overflows.
+_MOST = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 20,
+    "intermediate_size": 1 << 22,
+    "layers": MOST_LAYERS,
+    "heads": 1 << 14,
+    "kv_heads": 1 << 14,
+    "head_dim": 1 << 14,
+    "context_length": 1 << 30,
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,10 @@ class RopeConfig:
             raise _bad("rope theta", "a number above 1", self.theta)
         if not (math.isfinite(self.factor) and self.factor > 0):
             raise _bad("rope factor", "a positive number", self.factor)
+        for name in ("beta_fast", "beta_slow", "attention_factor"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise _bad(f"rope {name}", "a positive number", value)
         if self.kind in ("llama3", "yarn") and self.original_context <= 0:
             raise _bad("rope original context", "a positive number", self.original_context)
         if self.kind == "llama3" and not 0 < self.low_freq_factor < self.high_freq_factor:
@@ -67,7 +81,8 @@ class RopeConfig:
                 (self.low_freq_factor, self.high_freq_factor),
             )
         for factors in (self.short_factors, self.long_factors):
-            if factors and (len(factors) != self.dims // 2 or min(factors) <= 0):
+            positive = all(math.isfinite(f) and f > 0 for f in factors)
+            if factors and not (positive and len(factors) == self.dims // 2):
                 raise _bad("rope factors", f"{self.dims // 2} positive numbers", len(factors))
         if self.kind == "longrope" and not self.short_factors:
             raise _bad("rope factors", "a list of factors", "none")
@@ -160,14 +175,14 @@ class ModelConfig:
     logit_softcap: float = 0.0
 
     def __post_init__(self) -> None:
-        sizes = ("vocab_size", "hidden_size", "intermediate_size", "heads", "kv_heads", "head_dim")
-        for name in (*sizes, "layers", "context_length"):
-            most = _MOST_LAYERS if name == "layers" else _MOST_ELEMENTS
+        for name, most in _MOST.items():
             value = getattr(self, name)
             if not (isinstance(value, int) and 0 < value <= most):
                 raise _bad(name, f"a whole number from 1 to {most}", value)
         if self.heads % self.kv_heads:
             raise _bad("kv_heads", f"a divisor of heads, {self.heads}", self.kv_heads)
+        if self.head_dim % 2:
+            raise _bad("head_dim", "an even number", self.head_dim)
         if not (math.isfinite(self.norm_eps) and self.norm_eps >= 0):
             raise _bad("norm_eps", "a number of 0 or more", self.norm_eps)
         for rope in (self.rope, self.local_rope):
