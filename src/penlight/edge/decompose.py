@@ -95,6 +95,42 @@ def _scalar_tensor(value: Any, **options: Any) -> torch.Tensor:
     return aten.full([], value, **options)  # type: ignore[no-any-return]
 
 
+@_open(aten.linalg_vector_norm.default)
+def _vector_norm(
+    x: torch.Tensor,
+    order: float = 2,
+    dim: list[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    result = dtype or x.dtype
+    wide = torch.float32 if result in (torch.float16, torch.bfloat16) else result
+    size = x.to(wide).abs()
+    axes = list(range(x.dim())) if dim is None else dim
+    if order in (float("inf"), float("-inf")):
+        norm = size.amax(axes, keepdim) if order > 0 else size.amin(axes, keepdim)
+    elif order == 0:
+        norm = (size != 0).to(wide).sum(axes, keepdim)
+    elif order == 1:
+        norm = size.sum(axes, keepdim)
+    elif order == 2:
+        norm = (size * size).sum(axes, keepdim).sqrt()
+    else:
+        norm = size.pow(order).sum(axes, keepdim).pow(1 / order)
+    return norm.to(result)
+
+
+@_open(aten.bucketize.Tensor)
+def _bucketize(
+    x: torch.Tensor, boundaries: torch.Tensor, *, out_int32: bool = False, right: bool = False
+) -> torch.Tensor:
+    column = x.unsqueeze(-1)
+    above = boundaries > column if right else boundaries >= column
+    below = above.logical_not()  # NaN lies above all boundaries
+    return below.sum(-1, dtype=torch.int32 if out_int32 else torch.int64)
+
+
 def _renamed(old: Any, new: Any) -> None:
     """`old` is another spelling of `new`, with the same arguments."""
     _OPEN[old] = lambda *args, **kwargs: new(*args, **kwargs)

@@ -1,7 +1,7 @@
 """Compute at export what does not depend on the inputs.
 
-Only small or not-growing results are computed: a constant never makes the file much larger, and
-weights without data (fake, supplied later) or beyond the limit are left alone, so memory stays
+Only results are computed that are small, or take the place of constants at least as large which
+nothing else uses: a constant never makes the file much larger. And weights without data (fake, supplied later) or beyond the limit are left alone, so memory stays
 bounded.
 """
 
@@ -15,7 +15,7 @@ from torch._ops import OpOverload
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from penlight.edge.graph import EdgeGraph, is_fake
+from penlight.edge.graph import EdgeGraph
 from penlight.edge.sizes import is_static
 
 _ALWAYS = 64 * 1024  # bytes of a result that is worth storing whatever it is made from
@@ -59,6 +59,6 @@ def _foldable(node: Node, known: dict[Node, Any]) -> bool:
     if not results or any(not is_static(v.shape) or v.device.type == "meta" for v in results):
         return False
     size = sum(v.numel() * v.dtype.itemsize for v in results)
-    inputs = tree_leaves([known[used] for used in node.all_input_nodes])
-    before = sum(v.nbytes for v in inputs if isinstance(v, torch.Tensor) and not is_fake(v))
+    replaced = [known[used] for used in node.all_input_nodes if len(used.users) == 1]
+    before = sum(v.nbytes for v in tree_leaves(replaced) if isinstance(v, torch.Tensor))
     return size <= min(_NEVER, max(_ALWAYS, before))

@@ -33,6 +33,7 @@ from penlight.passes.common_subexpressions import merge_common_subexpressions
 from penlight.passes.constant_folding import fold_constants
 from penlight.passes.copies import views_to_copies
 from penlight.passes.dead_code import remove_dead_code
+from penlight.passes.linear import use_linear
 from penlight.passes.linearize import Linearizer, missing_kernels
 from penlight.passes.no_ops import remove_no_ops
 from penlight.passes.promote import promote_dtypes
@@ -54,6 +55,8 @@ TO_EDGE: tuple[Step, ...] = (
 OPTIMIZE: tuple[Step, ...] = (
     remove_no_ops,
     fold_batch_norm,
+    merge_common_subexpressions,
+    use_linear,
     fold_constants,
     merge_common_subexpressions,
     promote_dtypes,

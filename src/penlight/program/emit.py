@@ -73,15 +73,26 @@ class Emitter:
         builder: where plans and data go.
         constants: bytes of parameters and buffers by fully qualified name; they take the place of
             what the captured model holds.
+        known: the names of all the methods' parameters and buffers, used or not.
         alignment: of constants, in bytes.
+
+    Raises:
+        ExportError: `constants` has names that are not known.
     """
 
     def __init__(
         self,
         builder: ProgramBuilder,
         constants: Mapping[str, DataSource] | None = None,
+        known: Collection[str] = (),
         alignment: int = 64,
     ) -> None:
+        unknown = sorted(set(constants or ()).difference(known))
+        if unknown:
+            raise ExportError(
+                "[constants] expected names of the model's parameters and buffers but got "
+                f"{', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}; remove them"
+            )
         self.builder = builder
         self.plans: list[schema.ExecutionPlan] = []
         self._constants = dict(constants or {})
@@ -121,21 +132,8 @@ class Emitter:
         self.builder.add_plan(plan)
         self.plans.append(plan)
 
-    def finish(self, known: Collection[str]) -> None:
-        """Add what describes the methods; call once, after all of them.
-
-        Args:
-            known: the names of all parameters and buffers, used or not.
-
-        Raises:
-            ExportError: `constants` has other names.
-        """
-        unknown = sorted(set(self._constants).difference(known))
-        if unknown:
-            raise ExportError(
-                "[constants] expected names of the model's parameters and buffers but got "
-                f"{', '.join(unknown[:5])}{' ...' if len(unknown) > 5 else ''}; remove them"
-            )
+    def finish(self) -> None:
+        """Add what describes the methods; call once, after all of them."""
         if self._names:
             names = json.dumps(self._names, ensure_ascii=False).encode()
             self.builder.add_named_data(PARAMETER_NAMES, Blob(names))

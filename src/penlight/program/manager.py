@@ -226,13 +226,14 @@ class ExecutorchProgramManager:
         self._config_methods = set(constant_methods)
         self._linear = {name: method for name, (_, method) in lowered.items()}
         self.builder = ProgramBuilder()
-        emitter = Emitter(self.builder, constants, config.constant_tensor_alignment)
+        programs = self._programs.values()
+        known = {name for p in programs for name in (*p.state_dict, *p.constants)}
+        emitter = Emitter(self.builder, constants, known, config.constant_tensor_alignment)
         for _, method in lowered.values():
             emitter.add(method)
         for name, value in constant_methods.items():
             emitter.add_constant_method(name, value)
-        programs = self._programs.values()
-        emitter.finish({name for p in programs for name in (*p.state_dict, *p.constants)})
+        emitter.finish()
         self._plans = emitter.plans
         self._buffer: bytes | None = None
 
