@@ -5,15 +5,26 @@
 
 namespace penlight::kernels {
 
+// The sum of f(a[i] - b[i]), in 8 lanes so that it can be vectorised.
+template <class C, class F> static C difference_sum(const C* a, const C* b, int64_t n, const F& f) {
+    C lane[8] = {};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (int k = 0; k < 8; k++) lane[k] += f(a[i + k] - b[i + k]);
+    }
+    for (; i < n; i++) lane[i & 7] += f(a[i] - b[i]);
+    return ((lane[0] + lane[4]) + (lane[1] + lane[5])) +
+           ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+}
+
 template <class C> static C distance(const C* a, const C* b, int64_t n, double p) {
     C sum = 0;
     if (p == 0) {
         for (int64_t i = 0; i < n; i++) sum += a[i] != b[i];
     } else if (p == 1) {
-        for (int64_t i = 0; i < n; i++) sum += std::fabs(a[i] - b[i]);
+        sum = difference_sum(a, b, n, [](C d) { return std::fabs(d); });
     } else if (p == 2) {
-        for (int64_t i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
-        sum = std::sqrt(sum);
+        sum = std::sqrt(difference_sum(a, b, n, [](C d) { return d * d; }));
     } else if (std::isinf(p)) {
         for (int64_t i = 0; i < n; i++) {
             const C d = std::fabs(a[i] - b[i]);
