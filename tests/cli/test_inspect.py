@@ -10,7 +10,7 @@ import pytest
 
 from penlight.cli._report import Block, live_bytes
 from penlight.program.read import read_program
-from penlight.program.schema import ExecutionPlan
+from penlight.program.schema import Chain, ExecutionPlan
 from penlight.program.write import Blob, ProgramBuilder
 from tests.cli.conftest import Penlight
 
@@ -73,7 +73,7 @@ def test_the_page_shows_graph_and_plan_and_loads_nothing(
 def test_hostile_names_stay_text(penlight: Penlight, tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>[bold]&"
     builder = ProgramBuilder()
-    builder.add_plan(ExecutionPlan(name=evil))
+    builder.add_plan(ExecutionPlan(name=evil, chains=[Chain()]))
     builder.add_named_data(evil, Blob(b"\x1b[31m" + evil.encode()))
     path = tmp_path / "evil.pte"
     builder.save(path)

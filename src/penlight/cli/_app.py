@@ -98,9 +98,11 @@ def _version(asked: bool) -> None:
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code. Every failure is one line on standard error."""
     try:
-        code = build().main(list(arguments), prog_name="penlight", standalone_mode=False)
+        command = build()
+        with command.make_context("penlight", list(arguments)) as context:
+            command.invoke(context)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return 0
     except BaseException as error:
         if os.environ.get("PENLIGHT_TRACEBACK") == "1":
             raise
@@ -110,8 +112,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
 def _report(error: BaseException, verb: str) -> int:
     """Print what went wrong as one line; returns the exit code."""
     match error:
-        case SystemExit():
-            return error.code if isinstance(error.code, int) else 1
+        case typer.Exit():
+            return error.exit_code
         case KeyboardInterrupt() | typer.Abort():
             print_error("interrupted")
             return 130

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import io
 import logging
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -50,7 +51,8 @@ class ModuleExport:
             model = self._model(module)
             inputs = self._inputs(module)
             report("capturing the graph", 0, 0)
-            with blame(self.file, f"capturing {self.name}"):
+            # torch prints the graph when it fails, besides raising.
+            with blame(self.file, f"capturing {self.name}"), redirect_stderr(io.StringIO()):
                 captured = torch.export.export(
                     model, inputs, dynamic_shapes=self._dynamic_shapes(model, inputs), strict=False
                 )

@@ -20,7 +20,11 @@ def output() -> Console:
     """Standard output; colour and width only where it is a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, emoji=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # the BrokenPipeError that is being handled: for the caller
+
+    return Plain(highlight=False, emoji=False)
 
 
 def print_error(message: str) -> None:
@@ -66,7 +70,7 @@ def progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
         BarColumn(bar_width=28),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)  # this one, also while others write elsewhere
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
