@@ -2,10 +2,10 @@
 
     from harness import run_op, refuse_op
 
-    run_op("aten::add.Tensor", x, y, alpha=2)          # the functional overload, as a graph names it
+    run_op("aten::add.Tensor", x, y, alpha=2)          # the functional overload
     run_op(torch.ops.aten.sum.dim_IntList, x, [0], keepdim=True, rtol=1e-6)
     run_op("aten::copy_", x, y)                        # in place: compares the new value of x
-    run_op("penlight::rms_norm", x, w, 1e-6, 0.0)      # a custom operator: its kernel is "<name>.out"
+    run_op("penlight::rms_norm", x, w, 1e-6, 0.0)      # custom: its kernel is "<name>.out"
     message = refuse_op("aten::add.Tensor", x, z, out=[torch.empty(2)])    # must be a clean error
 
 The kernel is found by the schema of the out variant that belongs to the overload; the outputs get
@@ -135,7 +135,7 @@ def make_call(
     for a in out_schema.arguments:
         if a.is_out:
             continue
-        value = given[a.name] if a.name in given else a.default_value
+        value = given.get(a.name, a.default_value)
         arguments.append((_type(a), value))
     listed = any(a.is_out and str(a.type) == "List[Tensor]" for a in out_schema.arguments)
     default = "" if in_place else "out"
@@ -313,7 +313,7 @@ def _type(argument: Any) -> str:
 
 
 def _type_text(text: str) -> str:
-    """PyTorch's "Optional[List[number]]" as "Scalar[]?"; all that is stored as integers as "int"."""
+    """PyTorch's "Optional[List[number]]" as "Scalar[]?"; what is stored as integers, as "int"."""
     for prefix, suffix in (("Optional[", "?"), ("List[", "[]")):
         if text.startswith(prefix):
             return _type_text(text[len(prefix) : -1]) + suffix
