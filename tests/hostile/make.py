@@ -33,6 +33,7 @@ from sound import (
     sound_program,
 )
 
+from penlight.errors import ProgramError
 from penlight.program import schema
 from penlight.program.encode import _Encoder, encode_program
 from penlight.program.read import read_program
@@ -430,6 +431,47 @@ def flips(count: int, seed: int) -> Iterator[bytes]:
             new = generator.choice((0, 1, 127, 128, 255, changed[at] ^ 1 << generator.randrange(8)))
             changed[at] = new
         yield bytes(changed)
+
+
+NUMBERS = (-(2**31), -2, -1, 0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17, 64, 255, 2**20, 2**31 - 1)
+
+
+def rewritten(count: int, seed: int) -> Iterator[bytes]:
+    """The sound program with one to three of its numbers, at random, replaced by others.
+
+    Every file is well encoded, so these reach further than changed bytes do.
+    """
+    sound = sound_program()
+    generator = random.Random(seed)
+    for _ in range(count):
+        program = read_program(sound).program
+        places = list(_numbers(program.execution_plan[generator.randrange(3)]))
+        for _ in range(generator.choice((1, 1, 2, 3))):
+            owner, key = generator.choice(places)
+            number = generator.choice(NUMBERS)
+            if isinstance(owner, list):
+                owner[key] = number
+            else:
+                setattr(owner, key, number)
+        try:
+            yield encoded(program, sound)
+        except ProgramError:
+            continue  # the number does not fit its field
+
+
+def _numbers(table: Any) -> Iterator[tuple[Any, Any]]:
+    """Where the numbers of a table and of those below it are kept."""
+    for field in fields_of(type(table)):
+        value = getattr(table, field.name)
+        if field.kind is Kind.SCALAR:
+            yield table, field.name
+        elif field.kind is Kind.SCALARS and isinstance(value, list):
+            yield from ((value, index) for index in range(len(value)))
+        elif field.kind is Kind.TABLES:
+            for item in value or ():
+                yield from _numbers(item)
+        elif field.kind in (Kind.TABLE, Kind.UNION) and value is not None:
+            yield from _numbers(value)
 
 
 def main() -> None:

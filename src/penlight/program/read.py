@@ -133,7 +133,8 @@ def read_program(
             program = _Decoder(tables).root()
         base = header.segment_base_offset
         if verify:
-            verify_program(program, len(data) - base if base else 0)
+            available = header.segment_data_size or len(data) - base
+            verify_program(program, available if base else 0)
     except BaseException:
         data.release()
         if mapping is not None:
@@ -306,6 +307,8 @@ class _Decoder:
         start = position + 4
         if item.is_bytes:
             return bytes(self._data[start : start + count])
+        if item.scalar.code == "?" and max(self._data[start : start + count], default=0) > 1:
+            _fail(where, "truth values of 0 or 1", bytes(self._data[start : start + count]))
         return list(struct.unpack_from(f"<{count}{item.scalar.code}", self._data, start))
 
     def _string(self, position: int, where: str) -> str:
