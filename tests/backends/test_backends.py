@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_operators_around_an_unsupported_one_become_two_partitions(chain: Export
 
 @final
 class SpyBackend(BackendDetails):
-    seen: list[list[CompileSpec]] = []
+    seen: ClassVar[list[list[CompileSpec]]] = []
 
     @staticmethod
     def preprocess(edge_program: ExportedProgram, compile_specs: Any) -> PreprocessResult:

@@ -151,6 +151,8 @@ def copy_program(
     graph = root.graph
     if graph_module is None:
         graph = copy.deepcopy(program.graph_module.graph)
+        for old, new in zip(program.graph_module.graph.nodes, graph.nodes, strict=True):
+            new.name = old.name  # copying renames what is called as a builtin, such as "input"
         root = GraphModule(program.graph_module, graph)
         root.meta.update(program.graph_module.meta)
     return ExportedProgram(

@@ -1,8 +1,8 @@
 """Compute at export what does not depend on the inputs.
 
 Only results are computed that are small, or take the place of constants at least as large which
-nothing else uses: a constant never makes the file much larger. And weights without data (fake, supplied later) or beyond the limit are left alone, so memory stays
-bounded.
+nothing else uses: a constant never makes the file much larger. Weights without data (fake, supplied
+later) or beyond the limit are left alone, so memory stays bounded.
 """
 
 from __future__ import annotations
