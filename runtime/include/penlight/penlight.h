@@ -20,7 +20,8 @@
  * still in use is refused by keeping a reference count: the memory goes when the last user does).
  * Bytes given to penlight_program_open_memory belong to the caller and must stay, unchanged, until
  * the program and its methods are gone. Input tensors are borrowed: their data must stay until the
- * next execute has returned. Outputs belong to the method and are valid until its next execute.
+ * next execute has returned, and each is set anew before the execute after that. Outputs belong to
+ * the method and are valid until its next execute; copy one before it is an input of the same method.
  *
  * Threads. Different methods may run at the same time; one method may not. Everything that is
  * `const` may be read from any thread.
@@ -192,6 +193,8 @@ PENLIGHT_API penlight_status penlight_runtime_create(const penlight_runtime_opti
                                                      penlight_error* error);
 PENLIGHT_API void penlight_runtime_free(penlight_runtime* runtime);
 PENLIGHT_API uint32_t penlight_runtime_threads(const penlight_runtime* runtime);
+/* 0: the default. A method already loaded uses at most as many as there were when it was loaded,
+ * which is what its scratch memory is sized for. */
 PENLIGHT_API penlight_status penlight_runtime_set_threads(penlight_runtime* runtime,
                                                           uint32_t threads, penlight_error* error);
 /* Instruction set in use: "avx512vnni", "avx2", "neon", "scalar", ... PENLIGHT_ISA forces one. */
@@ -278,7 +281,8 @@ PENLIGHT_API penlight_status penlight_method_set_input(penlight_method* method, 
 PENLIGHT_API penlight_status penlight_method_set_input_tensor(penlight_method* method, size_t index,
                                                               const penlight_tensor* tensor,
                                                               penlight_error* error);
-/* Let an output be written straight to the caller's memory from the next execute on. */
+/* Let an output be written to the caller's memory from the next execute on: straight, or copied
+ * when the run is over if the file plans a place for it. data NULL: to the method's own again. */
 PENLIGHT_API penlight_status penlight_method_set_output_data(penlight_method* method, size_t index,
                                                              void* data, size_t size,
                                                              penlight_error* error);
@@ -287,7 +291,8 @@ PENLIGHT_API penlight_status penlight_method_execute(penlight_method* method,
 PENLIGHT_API penlight_status penlight_method_output(const penlight_method* method, size_t index,
                                                     const penlight_value** value,
                                                     penlight_error* error);
-/* Mutable state (caches, counters): tensors kept between calls. May be read and written between
+/* Mutable state (caches, counters): tensors kept between calls, which are those that the file gives
+ * an initial value or names in extra_tensor_info. May be read and written between
  * executes, for instance to save a conversation. */
 PENLIGHT_API size_t penlight_method_state_count(const penlight_method* method);
 PENLIGHT_API penlight_status penlight_method_state(penlight_method* method, size_t index,
