@@ -107,6 +107,8 @@ GGUF_FILES: dict[str, tuple[bytes, str]] = {
     "countless metadata": (header(0, HUGE), "at most 0 metadata"),
     "an endless key": (header(0, 1) + struct.pack("<Q", HUGE) + bytes(64), "metadata key"),
     "a key that is not text": (header(0, 1) + string(b"\xff\xfe") + bytes(16), "UTF-8"),
+    "a key that escapes": (header(0, 1) + string("a\x1b[2J") + bytes(16), r"'a\\x1b\[2J'"),
+    "a tensor that escapes": (header(1, 0) + tensor("a\nb", [4]), r"'a\\nb'"),
     "an unknown type": (header(0, 1) + entry("a", 99, bytes(8)), "a of a type from 0 to 12"),
     "an array of unknown type": (
         header(0, 1) + entry("a", 9, struct.pack("<IQ", 99, 1) + bytes(8)),
@@ -182,6 +184,7 @@ SAFETENSORS_FILES: dict[str, tuple[bytes, str]] = {
     "a header of a thousand levels": (safetensors(b"[" * 100_000), "JSON header"),
     "a header that is a list": (safetensors([1]), "JSON object"),
     "a tensor twice": (safetensors(b'{"a":{},"a":{}}'), "two entries"),
+    "a tensor that escapes": (safetensors({"a\x1b[2J": {}}), r"'a\\x1b\[2J'"),
     "a tensor without a shape": (safetensors({"a": {"dtype": "F32"}}), "dtype, shape"),
     "a tensor that is a number": (safetensors({"a": 3}), "dtype, shape"),
     "a negative size": (safetensors(described(shape=[-4]), bytes(16)), "a shape"),

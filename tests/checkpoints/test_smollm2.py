@@ -15,6 +15,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from transformers.initialization import no_init_weights
 
 from penlight import models
 from penlight.checkpoints import Checkpoint, open_checkpoint
@@ -160,20 +161,21 @@ def test_logits_are_those_of_transformers_with_the_same_values(
 
 def _transformers_model(stored: gguf.GGUFReader) -> Any:
     """Filled without our reader: values from the gguf package, rows put in order by reshaping."""
-    model = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=49152,
-            hidden_size=576,
-            intermediate_size=1536,
-            num_hidden_layers=30,
-            num_attention_heads=9,
-            num_key_value_heads=3,
-            rms_norm_eps=1e-5,
-            max_position_embeddings=8192,
-            rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
-            tie_word_embeddings=True,
-        )
-    ).eval()
+    config = transformers.LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        rms_norm_eps=1e-5,
+        max_position_embeddings=8192,
+        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+        tie_word_embeddings=True,
+    )
+    with no_init_weights():
+        model = transformers.LlamaForCausalLM(config).eval()
+    model.tie_weights()
     by_name = {t.name: t for t in stored.tensors}
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 30)
     for name, parameter in model.named_parameters():

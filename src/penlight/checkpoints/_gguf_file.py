@@ -64,13 +64,13 @@ def read_gguf(file: SourceFile) -> GGUFFile:
     metadata_count = cursor.count("metadata entries", 13)
     metadata: dict[str, Any] = {}
     for _ in range(metadata_count):
-        key = cursor.string("a metadata key")
+        key = cursor.name("a metadata key")
         if key in metadata:
             raise cursor.bad("each metadata key once", f"{key!r} twice")
         metadata[key] = cursor.value(cursor.number("<I", key), key, 0)
     infos: dict[str, tuple[list[int], str, int]] = {}
     for _ in range(tensor_count):
-        name = cursor.string("a tensor's name")
+        name = cursor.name("a tensor's name")
         if name in infos:
             raise cursor.bad("each tensor once", f"{name!r} twice")
         infos[name] = _tensor_info(cursor, name)
@@ -139,6 +139,13 @@ class _Cursor:
             return text.decode()
         except UnicodeDecodeError as error:
             raise self.bad(f"{what} in UTF-8", error) from None
+
+    def name(self, what: str) -> str:
+        """A text that errors may quote as it is."""
+        text = self.string(what)
+        if not text.isprintable():
+            raise self.bad(f"{what} of printable characters", repr(text))
+        return text
 
     def value(self, kind: int, key: str, depth: int) -> Any:
         if kind == _STRING:

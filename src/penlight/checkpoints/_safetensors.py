@@ -31,6 +31,8 @@ def read_safetensors(file: SourceFile) -> dict[str, FileTensor]:
     header.pop("__metadata__", None)
     tensors = {}
     for name, entry in header.items():
+        if not name.isprintable():
+            raise _bad(file, "names of printable characters", repr(name)[:80])
         if tensor := _tensor(file, name, entry, 8 + length):
             tensors[name] = tensor
     return tensors

@@ -92,7 +92,7 @@ def _weight_files(folder: Path) -> list[SourceFile]:
                 f"{type(index).__name__}; download it again"
             )
         shards = sorted(set(index.values()))
-        if bad := [s for s in shards if Path(s).name != s]:
+        if bad := [s for s in shards if Path(s).name != s or not s.isprintable()]:
             raise CheckpointError(
                 f"[{folder / _INDEX}] expected shards in the same folder but got {bad[0]!r}; "
                 "use a checkpoint from a source you trust"
@@ -121,7 +121,7 @@ def _read_all(folder: Path, files: list[SourceFile]) -> dict[str, LazyTensor]:
         tensors.update(read_safetensors(file))
     if (folder / _INDEX).is_file():
         listed = read_json(folder / _INDEX)["weight_map"]
-        if missing := [name for name in listed if name not in tensors]:
+        if missing := [repr(name)[1:-1] for name in listed if name not in tensors]:
             raise CheckpointError(
                 f"[{folder}] expected the tensors that {_INDEX} lists but got shards without "
                 f"{', '.join(missing[:_MOST_NAMED])}; download the shards again"
