@@ -36,13 +36,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
 #ifdef _WIN32
 #define PENLIGHT_API __declspec(dllexport)
 #else
 #define PENLIGHT_API __attribute__((visibility("default")))
 #endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -193,8 +191,7 @@ PENLIGHT_API penlight_status penlight_runtime_create(const penlight_runtime_opti
                                                      penlight_error* error);
 PENLIGHT_API void penlight_runtime_free(penlight_runtime* runtime);
 PENLIGHT_API uint32_t penlight_runtime_threads(const penlight_runtime* runtime);
-/* 0: the default. A method already loaded uses at most as many as there were when it was loaded,
- * which is what its scratch memory is sized for. */
+/* 0: the default. A method uses at most as many as there were when it was loaded. */
 PENLIGHT_API penlight_status penlight_runtime_set_threads(penlight_runtime* runtime,
                                                           uint32_t threads, penlight_error* error);
 /* Instruction set in use: "avx512vnni", "avx2", "neon", "scalar", ... PENLIGHT_ISA forces one. */
@@ -244,8 +241,8 @@ typedef struct penlight_value_info {
 } penlight_value_info;
 
 typedef struct penlight_memory_info {
-    size_t planned; /* activations and state, as the file plans them */
-    size_t scratch; /* the largest scratch of any kernel */
+    size_t planned;    /* activations and state, as the file plans them */
+    size_t scratch;    /* the largest scratch of any kernel */
     size_t structures; /* values, instructions and tables of the loaded method */
 } penlight_memory_info;
 
@@ -281,8 +278,8 @@ PENLIGHT_API penlight_status penlight_method_set_input(penlight_method* method, 
 PENLIGHT_API penlight_status penlight_method_set_input_tensor(penlight_method* method, size_t index,
                                                               const penlight_tensor* tensor,
                                                               penlight_error* error);
-/* Let an output be written to the caller's memory from the next execute on: straight, or copied
- * when the run is over if the file plans a place for it. data NULL: to the method's own again. */
+/* Write an output to the caller's memory from the next execute on (NULL: no longer); at once, or
+ * copied when the run is over if the file plans a place for it. */
 PENLIGHT_API penlight_status penlight_method_set_output_data(penlight_method* method, size_t index,
                                                              void* data, size_t size,
                                                              penlight_error* error);
@@ -291,14 +288,12 @@ PENLIGHT_API penlight_status penlight_method_execute(penlight_method* method,
 PENLIGHT_API penlight_status penlight_method_output(const penlight_method* method, size_t index,
                                                     const penlight_value** value,
                                                     penlight_error* error);
-/* Mutable state (caches, counters): tensors kept between calls, which are those that the file gives
- * an initial value or names in extra_tensor_info. May be read and written between
- * executes, for instance to save a conversation. */
+/* Mutable state: tensors that the file gives an initial value or a name. May be read and written
+ * between executes, for instance to save a conversation. */
 PENLIGHT_API size_t penlight_method_state_count(const penlight_method* method);
 PENLIGHT_API penlight_status penlight_method_state(penlight_method* method, size_t index,
                                                    penlight_tensor** tensor,
                                                    penlight_error* error);
-
 #ifdef __cplusplus
 }
 #endif
