@@ -17,7 +17,7 @@ Status check_request(const penlight_llm& llm, const penlight_llm_request& reques
     PENLIGHT_TRY(check_tokens(llm, request.tokens, request.token_count, error));
     if (const char* expected = fault(request.sampling)) {
         return report(error, Status::invalid_argument, "llm sampling",
-                      "expected %s; change the setting", expected);
+                      "expected %s but got something else; change the setting", expected);
     }
     for (size_t i = 0; i < request.stop_string_count; i++) {
         if (!request.stop_strings[i] || !*request.stop_strings[i]) {

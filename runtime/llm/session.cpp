@@ -106,11 +106,13 @@ Status state(const penlight_llm& llm, size_t index, size_t tokens, State* out,
     penlight_tensor* t = nullptr;
     auto status = penlight_method_state(llm.forward, index, &t, error);
     if (status != PENLIGHT_OK) return static_cast<Status>(status);
-    *out = {static_cast<char*>(t->data), t->capacity};
+    const auto& tensor = *static_cast<const Tensor*>(t);
+    size_t size = static_cast<size_t>(tensor.numel()) * item_size(tensor.dtype);
     // A cache [1, positions, ...] is filled from the front; anything else is kept whole.
-    bool cache = t->rank >= 2 && t->sizes[0] == 1 && t->sizes[1] == llm.program_context &&
-                 static_cast<const Tensor*>(t)->contiguous();
-    if (cache) out->size = t->capacity / llm.program_context * tokens;
+    bool cache = tensor.rank >= 2 && tensor.size(0) == 1 && tensor.size(1) == llm.program_context &&
+                 tensor.contiguous();
+    if (cache) size = size / llm.program_context * tokens;
+    *out = {static_cast<char*>(tensor.data), size};
     return Status::ok;
 }
 

@@ -290,7 +290,7 @@ class _Method:
 
     def _tensor(self, value: TensorValue) -> schema.Tensor:
         storage = value.storage
-        allocation, data = None, 0
+        allocation, data, name = None, 0, None
         if storage.place == Place.CONSTANT:
             data = self._emitter.constant_index(value)
         elif storage.place != Place.CALLER:
@@ -298,7 +298,7 @@ class _Method:
             arena = 2 if storage.place == Place.STATE else 1
             allocation = schema.AllocationDetails.at(arena, storage.offset)
             if storage.place == Place.STATE and value in self._method.states:
-                data = self._emitter.initial_index(value)
+                data, name = self._emitter.initial_index(value), storage.name
         return _tensor_table(
             value.dtype,
             value.sizes,
@@ -306,6 +306,7 @@ class _Method:
             dynamic=value.dynamic,
             data_buffer_idx=data,
             allocation=allocation,
+            name=name,
         )
 
 
@@ -336,7 +337,9 @@ def _tensor_table(
     dynamic: bool = False,
     data_buffer_idx: int = 0,
     allocation: schema.AllocationDetails | None = None,
+    name: str | None = None,
 ) -> schema.Tensor:
+    """name: of state, by which the runtime tells it from activations."""
     dynamism = schema.TensorShapeDynamism
     return schema.Tensor(
         scalar_type=schema.ScalarType(scalar_type(dtype, "tensor")),
@@ -345,6 +348,7 @@ def _tensor_table(
         data_buffer_idx=data_buffer_idx,
         allocation_info=allocation,
         shape_dynamism=dynamism.DYNAMIC_BOUND if dynamic else dynamism.STATIC,
+        extra_tensor_info=schema.ExtraTensorInfo(fully_qualified_name=name) if name else None,
     )
 
 
