@@ -16,32 +16,36 @@ namespace {
 Status check(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
              const Tensor& input_pos, const Tensor& out) {
     if (q.rank != 4 || keys.rank != 4 || values.rank != 4 || q.size(0) != 1 || keys.size(0) != 1)
-        return ctx.fail("expected queries [1, T, H, D] and caches [1, S, G, D] but got ranks %d, %d "
-                        "and %d",
-                        q.rank, keys.rank, values.rank);
+        return ctx.fail(
+            "expected queries [1, T, H, D] and caches [1, S, G, D] but got ranks %d, %d "
+            "and %d",
+            q.rank, keys.rank, values.rank);
     if (q.dtype != PENLIGHT_FLOAT || out.dtype != PENLIGHT_FLOAT || keys.dtype != values.dtype ||
         (keys.dtype != PENLIGHT_FLOAT && keys.dtype != PENLIGHT_HALF))
-        return ctx.fail("expected float32 queries and float32 or float16 caches but got %s, %s and "
-                        "%s",
-                        dtype_name(q.dtype), dtype_name(keys.dtype), dtype_name(values.dtype));
+        return ctx.fail(
+            "expected float32 queries and float32 or float16 caches but got %s, %s and "
+            "%s",
+            dtype_name(q.dtype), dtype_name(keys.dtype), dtype_name(values.dtype));
     for (int d = 0; d < 4; d++)
         if (keys.size(d) != values.size(d))
             return ctx.fail("expected key and value caches of one shape; check the model");
     if (keys.size(2) < 1 || q.size(2) % keys.size(2) != 0 || q.size(3) != keys.size(3))
-        return ctx.fail("expected query heads a multiple of %lld and %lld wide but got %lld and "
-                        "%lld",
-                        static_cast<long long>(keys.size(2)), static_cast<long long>(keys.size(3)),
-                        static_cast<long long>(q.size(2)), static_cast<long long>(q.size(3)));
+        return ctx.fail(
+            "expected query heads a multiple of %lld and %lld wide but got %lld and "
+            "%lld",
+            static_cast<long long>(keys.size(2)), static_cast<long long>(keys.size(3)),
+            static_cast<long long>(q.size(2)), static_cast<long long>(q.size(3)));
     if (!q.contiguous() || !keys.contiguous() || !values.contiguous())
         return ctx.fail("expected contiguous queries and caches; make contiguous copies first");
     if (input_pos.dtype != PENLIGHT_INT64 || input_pos.numel() != 1)
         return ctx.fail("expected one int64 position");
     const int64_t start = input_pos.ptr<int64_t>()[0];
     if (start < 0 || start > keys.size(1) || q.size(1) > keys.size(1) - start)
-        return ctx.fail("expected positions within the %lld of the cache but got %lld to %lld; "
-                        "shorten the text or export with a longer context",
-                        static_cast<long long>(keys.size(1)), static_cast<long long>(start),
-                        static_cast<long long>(start + q.size(1) - 1));
+        return ctx.fail(
+            "expected positions within the %lld of the cache but got %lld to %lld; "
+            "shorten the text or export with a longer context",
+            static_cast<long long>(keys.size(1)), static_cast<long long>(start),
+            static_cast<long long>(start + q.size(1) - 1));
     return Status::ok;
 }
 

@@ -7,8 +7,7 @@ using kernels::attention_rows;
 
 PENLIGHT_INLINE V load_from(const float* p) { return vload(p); }
 PENLIGHT_INLINE V load_from(const uint16_t* p) { return vload_half(p); }
-template <class T>
-PENLIGHT_INLINE V load_some(const T* p, int64_t n) {
+template <class T> PENLIGHT_INLINE V load_some(const T* p, int64_t n) {
     T padded[lanes] = {};
     memcpy(padded, p, static_cast<size_t>(n) * sizeof(T));
     return load_from(padded);
@@ -98,7 +97,8 @@ float softmax_row(const Attention& a, int64_t begin, int64_t end, float* scores,
     }
     for (int64_t i = begin / lanes * lanes; i < begin; i++) scores[i] = -3e38f;
     for (int64_t i = end; i % lanes != 0; i++) scores[i] = -3e38f;
-    for (int64_t i = begin / lanes * lanes; i < end; i += lanes) most = vmax(most, vload(scores + i));
+    for (int64_t i = begin / lanes * lanes; i < end; i += lanes)
+        most = vmax(most, vload(scores + i));
     const float maximum = vmax_of(most);
     V total = vzero();
     for (int64_t i = 0; i < attention_chunk; i += lanes) {
@@ -124,7 +124,8 @@ void decode_rows(const Attention& a, int64_t token, int64_t head, const T* keys,
                  int64_t first, int64_t count, float* partial) {
     const int64_t stride = a.groups * a.dim, record = a.dim + 2;
     alignas(64) float scores[R * attention_chunk];
-    score_rows<R>(a.q + (token * a.heads + head) * a.dim, a.dim, keys, stride, count, a.dim, scores);
+    score_rows<R>(a.q + (token * a.heads + head) * a.dim, a.dim, keys, stride, count, a.dim,
+                  scores);
     int64_t begin = a.first_key(token) - first, end = a.start + token + 1 - first;
     begin = begin < 0 ? 0 : begin < count ? begin : count;
     end = end < 0 ? 0 : end < count ? end : count;
@@ -135,8 +136,7 @@ void decode_rows(const Attention& a, int64_t token, int64_t head, const T* keys,
     weigh_rows<R>(scores, values, stride, count, a.dim, partial + 2, record);
 }
 
-template <class T>
-void decode_chunk_of(const Attention& a, int64_t chunk) {
+template <class T> void decode_chunk_of(const Attention& a, int64_t chunk) {
     const int64_t first = (a.first_chunk + chunk) * attention_chunk, stride = a.groups * a.dim;
     const int64_t left = a.end() - first;
     const int64_t count = left < attention_chunk ? left : attention_chunk;
@@ -226,23 +226,25 @@ void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scr
     const int64_t padded = kernels::attention_padded(a.dim), shared = a.shared();
     const int64_t left = a.tokens * shared - first_row, stride = a.groups * a.dim;
     const int64_t rows = left < attention_rows ? left : attention_rows;
-    float* keys = scratch;                                  // [padded][chunk]
-    float* values = keys + padded * attention_chunk;        // [chunk][padded]
-    float* product = values + padded * attention_chunk;     // [rows][padded]
-    float* acc = product + attention_rows * padded;         // [rows][padded]
-    float* weights = acc + attention_rows * padded;         // [rows][chunk]
+    float* keys = scratch;                               // [padded][chunk]
+    float* values = keys + padded * attention_chunk;     // [chunk][padded]
+    float* product = values + padded * attention_chunk;  // [rows][padded]
+    float* acc = product + attention_rows * padded;      // [rows][padded]
+    float* weights = acc + attention_rows * padded;      // [rows][chunk]
     float* sums = weights + attention_rows * attention_chunk;
     float* maxima = sums + attention_rows;
-    float* q = maxima + attention_rows;                     // [rows][dim]
+    float* q = maxima + attention_rows;  // [rows][dim]
     memset(acc, 0, static_cast<size_t>(rows * padded) * sizeof(float));
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t token = (first_row + r) / shared, head = group * shared + (first_row + r) % shared;
+        const int64_t token = (first_row + r) / shared,
+                      head = group * shared + (first_row + r) % shared;
         memcpy(q + r * a.dim, a.q + (token * a.heads + head) * a.dim,
                static_cast<size_t>(a.dim) * sizeof(float));
         sums[r] = 0;
         maxima[r] = -INFINITY;
     }
-    const int64_t last = a.start + (first_row + rows - 1) / shared + 1;  // past the last visible key
+    const int64_t last =
+        a.start + (first_row + rows - 1) / shared + 1;  // past the last visible key
     int64_t first = a.first_key(first_row / shared) / attention_chunk * attention_chunk;
     for (; first < last; first += attention_chunk) {
         const int64_t count = last - first < attention_chunk ? last - first : attention_chunk;
@@ -259,7 +261,8 @@ void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scr
                    acc);
     }
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t token = (first_row + r) / shared, head = group * shared + (first_row + r) % shared;
+        const int64_t token = (first_row + r) / shared,
+                      head = group * shared + (first_row + r) % shared;
         float* out = a.out + (token * a.heads + head) * a.dim;
         for (int64_t d = 0; d < a.dim; d++) out[d] = acc[r * padded + d] / sums[r];
     }

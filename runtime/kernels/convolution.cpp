@@ -19,12 +19,17 @@ int64_t item_or(const IntList& list, uint32_t count, uint32_t i) {
     return list.size() == 1 ? list[0] : list.size() == count ? list[i] : -1;
 }
 
-Status check_list(Context& ctx, const char* name, const IntList& list, uint32_t dims, int64_t least) {
+bool in_range(const IntList& list, uint32_t dims, int64_t least) {
     for (uint32_t i = 0; i < dims; i++)
-        if (item_or(list, dims, i) < least || item_or(list, dims, i) > size_limit)
-            return ctx.fail("expected %u %s values of at least %lld; check the arguments", dims, name,
-                            static_cast<long long>(least));
-    return Status::ok;
+        if (item_or(list, dims, i) < least || item_or(list, dims, i) > size_limit) return false;
+    return true;
+}
+
+Status check_list(Context& ctx, const char* name, const IntList& list, uint32_t dims,
+                  int64_t least) {
+    if (in_range(list, dims, least)) return Status::ok;
+    return ctx.fail("expected %u %s values of at least %lld; check the arguments", dims, name,
+                    static_cast<long long>(least));
 }
 
 // Spatial dimensions, with those that are missing first.
@@ -56,43 +61,45 @@ void describe_sizes(const Arguments& a, const int64_t* input, const int64_t* wei
     spread(s.padding, dims, 0, [&](uint32_t i) { return item_or(a.padding, dims, i); });
     spread(s.dilation, dims, 1, [&](uint32_t i) { return item_or(a.dilation, dims, i); });
     int64_t extra[3];
-    spread(extra, dims, 0, [&](uint32_t i) { return item_or(a.output_padding, dims, i); });
+    spread(extra, dims, 0,
+           [&](uint32_t i) { return a.transposed ? item_or(a.output_padding, dims, i) : 0; });
     for (int i = 0; i < 3; i++) {
         int64_t reach = s.dilation[i] * (s.kernel[i] - 1) + 1;
-        s.out[i] = a.transposed
-                       ? (s.in[i] - 1) * s.stride[i] - 2 * s.padding[i] + reach + extra[i]
-                       : (s.in[i] + 2 * s.padding[i] - reach) < 0
-                             ? 0
-                             : (s.in[i] + 2 * s.padding[i] - reach) / s.stride[i] + 1;
+        s.out[i] = a.transposed ? (s.in[i] - 1) * s.stride[i] - 2 * s.padding[i] + reach + extra[i]
+                   : (s.in[i] + 2 * s.padding[i] - reach) < 0
+                       ? 0
+                       : (s.in[i] + 2 * s.padding[i] - reach) / s.stride[i] + 1;
     }
 }
 
 Status check(Context& ctx, const Arguments& a, const Tensor* bias, const Tensor& out) {
     const Tensor &x = a.input, &w = a.weight;
     if (x.rank < 3 || x.rank > 5 || w.rank != x.rank)
-        return ctx.fail("expected an input and a weight of one rank from 3 to 5 but got %d and %d; "
-                        "add the batch dimension",
-                        x.rank, w.rank);
+        return ctx.fail(
+            "expected an input and a weight of one rank from 3 to 5 but got %d and %d; "
+            "add the batch dimension",
+            x.rank, w.rank);
     const uint32_t dims = static_cast<uint32_t>(x.rank) - 2;
     PENLIGHT_TRY(check_list(ctx, "stride", a.stride, dims, 1));
     PENLIGHT_TRY(check_list(ctx, "padding", a.padding, dims, 0));
     PENLIGHT_TRY(check_list(ctx, "dilation", a.dilation, dims, 1));
-    if (a.transposed)
-        PENLIGHT_TRY(check_list(ctx, "output_padding", a.output_padding, dims, 0));
+    if (a.transposed) PENLIGHT_TRY(check_list(ctx, "output_padding", a.output_padding, dims, 0));
     if (x.dtype != w.dtype || x.dtype != out.dtype || x.dtype == PENLIGHT_BOOL)
-        return ctx.fail("expected input, weight and result of one numeric dtype but got %s, %s and "
-                        "%s; convert them first",
-                        dtype_name(x.dtype), dtype_name(w.dtype), dtype_name(out.dtype));
+        return ctx.fail(
+            "expected input, weight and result of one numeric dtype but got %s, %s and "
+            "%s; convert them first",
+            dtype_name(x.dtype), dtype_name(w.dtype), dtype_name(out.dtype));
     for (int32_t d = 0; d < x.rank; d++)
         if (x.size(d) > size_limit || w.size(d) > size_limit || (d > 0 && w.size(d) < 1))
             return ctx.fail("expected sizes from 1 to 2^30; check the weight's shape");
     if (a.groups < 1 || x.size(1) % a.groups != 0 ||
         (a.transposed ? w.size(0) != x.size(1)
                       : w.size(0) % a.groups != 0 || w.size(1) != x.size(1) / a.groups))
-        return ctx.fail("expected a weight for %lld input channels in %lld groups but got one of "
-                        "[%lld, %lld, ...]; check the shapes",
-                        static_cast<long long>(x.size(1)), static_cast<long long>(a.groups),
-                        static_cast<long long>(w.size(0)), static_cast<long long>(w.size(1)));
+        return ctx.fail(
+            "expected a weight for %lld input channels in %lld groups but got one of "
+            "[%lld, %lld, ...]; check the shapes",
+            static_cast<long long>(x.size(1)), static_cast<long long>(a.groups),
+            static_cast<long long>(w.size(0)), static_cast<long long>(w.size(1)));
     const int64_t channels = a.transposed ? w.size(1) * a.groups : w.size(0);
     if (bias && (bias->rank != 1 || bias->size(0) != channels || bias->dtype != out.dtype))
         return ctx.fail("expected a bias [%lld] of dtype %s; check its shape and dtype",
@@ -113,11 +120,13 @@ Status describe_strides(Context& ctx, const Arguments& a, const Tensor& out, Con
     int64_t expected = s.weight_tap;
     for (int32_t d = rank - 1; d >= 2; expected *= w.size(d), d--)
         if (w.size(d) != 1 && w.stride(d) != expected)
-            return ctx.fail("expected a contiguous or channels-last weight; make a contiguous copy");
+            return ctx.fail(
+                "expected a contiguous or channels-last weight; make a contiguous copy");
     expected = s.out_strides[4];
     for (int d = 4; d >= 2; expected *= s.out[d - 2], d--)
         if (s.out[d - 2] != 1 && s.out_strides[d] != expected)
-            return ctx.fail("expected a contiguous or channels-last result; export the model again");
+            return ctx.fail(
+                "expected a contiguous or channels-last result; export the model again");
     s.weight_out = a.transposed ? w.stride(1) : w.stride(0);
     s.weight_in = a.transposed ? w.stride(0) : w.stride(1);
     s.weight_group = a.transposed ? w.stride(0) * s.in_channels : w.stride(0) * s.out_channels;
@@ -184,10 +193,10 @@ struct Gather {
         while (count > 0) {
             int64_t n = std::min(count, s.out[2] - ox);
             int64_t iz = source(0, line / s.out[1], kz), iy = source(1, line % s.out[1], ky);
-            const std::byte* row =
-                iz < 0 || iy < 0 ? nullptr
-                                 : plane + (iz * s.in_strides[2] + iy * s.in_strides[3]) *
-                                               static_cast<int64_t>(item);
+            const std::byte* row = iz < 0 || iy < 0
+                                       ? nullptr
+                                       : plane + (iz * s.in_strides[2] + iy * s.in_strides[3]) *
+                                                     static_cast<int64_t>(item);
             run(row, ox, n, kx, to);
             to += static_cast<size_t>(n) * compute_item;
             count -= n;
@@ -243,8 +252,8 @@ Gemm as_product(const ConvolutionShape& s, const Tensor& input, const Tensor& we
     g.b = operand(input, s.in_strides[4], s.in_strides[1]);
     g.b.outer_stride = s.in_strides[0];
     g.b.inner_stride = s.in_strides[1] * s.in_channels;
-    g.out = {out.data,         out.dtype,         s.out_strides[1], s.out_strides[4],
-             s.out_strides[0], s.out_strides[1] * s.out_channels};
+    g.out = {out.data,         out.dtype,        s.out_strides[1],
+             s.out_strides[4], s.out_strides[0], s.out_strides[1] * s.out_channels};
     if (bias) {
         g.add.data = bias->data;
         g.add.dtype = bias->dtype;
@@ -286,6 +295,10 @@ size_t convolution_scratch(uint32_t threads, const Tensor& input, const Tensor& 
     // Arguments that the kernel will refuse need no memory.
     if (input.rank < 3 || input.rank > 5 || weight.rank != input.rank || groups < 1 ||
         out.rank != input.rank)
+        return 0;
+    const uint32_t dims = static_cast<uint32_t>(input.rank) - 2;
+    if (!in_range(stride, dims, 1) || !in_range(padding, dims, 0) || !in_range(dilation, dims, 1) ||
+        (transposed && !in_range(output_padding, dims, 0)))
         return 0;
     for (int32_t d = 0; d < input.rank; d++)
         if (input.max_sizes[d] > size_limit || weight.max_sizes[d] > size_limit) return SIZE_MAX;

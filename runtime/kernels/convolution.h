@@ -29,9 +29,9 @@ Status convolve_depthwise(Context& ctx, const ConvolutionShape& s, const Tensor&
 
 // A plane as the vector code sees it.
 struct DepthwisePlane {
-    const float* plane;     // [rows][phases][phase_width], padded; column x lies at
-                            // [x % phases][x / phases], phases = horizontal stride
-    const float* weight;    // [kernel height][kernel width]
+    const float* plane;   // [rows][phases][phase_width], padded; column x lies at
+                          // [x % phases][x / phases], phases = horizontal stride
+    const float* weight;  // [kernel height][kernel width]
     int64_t kernel[2], stride[2], dilation[2];
     int64_t out_width, phase_width;
 };

@@ -54,8 +54,8 @@ void fill_plane(const ConvolutionShape& s, const Layout& l, LoadFunction load, i
             end = std::clamp(end, begin, l.phase_width);
             std::fill(plane, plane + begin, 0.0f);
             if (end > begin)
-                load(channel + (iy * s.in_strides[3] + (begin * phases - lead) * s.in_strides[4]) *
-                                   item,
+                load(channel +
+                         (iy * s.in_strides[3] + (begin * phases - lead) * s.in_strides[4]) * item,
                      phases * s.in_strides[4], end - begin, plane + begin);
             std::fill(plane + end, plane + l.phase_width, 0.0f);
         }
@@ -73,15 +73,15 @@ size_t depthwise_scratch(uint32_t threads, const ConvolutionShape& s) {
     size_t total;
     size_t each = layout_of(s).bytes;
     return each == SIZE_MAX || __builtin_mul_overflow(each, size_t{threads}, &total) ? SIZE_MAX
-                                                                                    : total;
+                                                                                     : total;
 }
 
 Status convolve_depthwise(Context& ctx, const ConvolutionShape& s, const Tensor& input,
                           const Tensor& weight, const Tensor* bias, Tensor& out) {
     const Layout l = layout_of(s);
     const int64_t planes = s.batch * s.groups, item = static_cast<int64_t>(item_size(out.dtype));
-    const int64_t slots =
-        std::min<int64_t>({ctx.threads(), planes, static_cast<int64_t>(ctx.scratch_size / l.bytes)});
+    const int64_t slots = std::min<int64_t>(
+        {ctx.threads(), planes, static_cast<int64_t>(ctx.scratch_size / l.bytes)});
     if (slots == 0 && planes > 0)
         return ctx.fail("expected %zu bytes of scratch memory but got %zu; load the method again",
                         l.bytes, ctx.scratch_size);
@@ -91,7 +91,8 @@ Status convolve_depthwise(Context& ctx, const ConvolutionShape& s, const Tensor&
     std::atomic<int64_t> next{0};
     ctx.parallel_for(slots, 1, [&](int64_t first, int64_t last) {
         for (int64_t slot = first; slot < last; slot++) {
-            auto* plane = reinterpret_cast<float*>(ctx.scratch() + static_cast<size_t>(slot) * l.bytes);
+            auto* plane =
+                reinterpret_cast<float*>(ctx.scratch() + static_cast<size_t>(slot) * l.bytes);
             float* line = plane + l.rows * s.stride[2] * l.phase_width;
             float* taps = line + l.line;
             DepthwisePlane p{plane,
@@ -105,7 +106,8 @@ Status convolve_depthwise(Context& ctx, const ConvolutionShape& s, const Tensor&
                 int64_t batch = i / s.groups, channel = i % s.groups;
                 const auto* in = static_cast<const std::byte*>(input.data);
                 fill_plane(s, l, load, item,
-                           in + (batch * s.in_strides[0] + channel * s.in_strides[1]) * item, plane);
+                           in + (batch * s.in_strides[0] + channel * s.in_strides[1]) * item,
+                           plane);
                 for (int64_t m = 0; m < s.out_channels; m++) {
                     int64_t o = channel * s.out_channels + m;
                     float offset = 0;
@@ -113,8 +115,8 @@ Status convolve_depthwise(Context& ctx, const ConvolutionShape& s, const Tensor&
                              (channel * s.weight_group + m * s.weight_out) * item,
                          s.weight_tap, s.taps(), taps);
                     if (bias)
-                        load(static_cast<const std::byte*>(bias->data) + o * bias->stride(0) * item, 1,
-                             1, &offset);
+                        load(static_cast<const std::byte*>(bias->data) + o * bias->stride(0) * item,
+                             1, 1, &offset);
                     auto* to = static_cast<std::byte*>(out.data) +
                                (batch * s.out_strides[0] + o * s.out_strides[1]) * item;
                     for (int64_t oy = 0; oy < s.out[1]; oy++) {

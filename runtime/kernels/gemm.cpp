@@ -1,8 +1,8 @@
 #include "gemm.h"
 
 #include <algorithm>
-#include <cstring>
 #include <atomic>
+#include <cstring>
 #include <type_traits>
 
 #define PENLIGHT_TARGET_FLOAT_ONLY
@@ -37,8 +37,8 @@ template <class T> struct PlainCore {
 
 // How one product is cut. Depends on shapes and thread count; the order of no sum does.
 struct Plan {
-    bool direct_a;     // A's rows are read in place
-    bool dot;          // few columns, everything contiguous in depth
+    bool direct_a;  // A's rows are read in place
+    bool dot;       // few columns, everything contiguous in depth
     int tile_rows, tile_cols;
     int64_t block_rows, block_cols;  // of one task
     int64_t row_blocks, col_blocks, tasks;
@@ -72,8 +72,8 @@ Plan make_plan(const Gemm& g, Compute c, int tile_rows, int tile_cols, int64_t t
     int64_t fit = packed_bytes / size / depth;  // lanes of this depth that fit
     int64_t max_rows = p.direct_a ? g.rows : std::max<int64_t>(fit / tile_rows, 1) * tile_rows;
     p.block_rows = round_up(std::min(g.rows, max_rows), tile_rows);
-    p.block_cols = round_up(std::min(g.cols, std::max<int64_t>(fit / tile_cols, 1) * tile_cols),
-                            tile_cols);
+    p.block_cols =
+        round_up(std::min(g.cols, std::max<int64_t>(fit / tile_cols, 1) * tile_cols), tile_cols);
     const int64_t wanted = threads > 1 ? threads * tasks_per_thread : 1;
     auto count = [&] {
         p.row_blocks = (g.rows + p.block_rows - 1) / p.block_rows;
@@ -214,8 +214,9 @@ template <class T> struct Driver {
         for (int64_t r = 0; r < rows; r += p.tile_rows) {
             int64_t height = std::min<int64_t>(p.tile_rows, rows - r);
             for (int64_t c = 0; c < cols; c += p.tile_cols) {
-                const T* b = direct_b ? reinterpret_cast<const T*>(batch(g.b, outer, inner)) + col + c
-                                      : slot.b + c * g.depth;
+                const T* b = direct_b
+                                 ? reinterpret_cast<const T*>(batch(g.b, outer, inner)) + col + c
+                                 : slot.b + c * g.depth;
                 tile(static_cast<int>(height), a + r * a_stride, a_stride, b,
                      direct_b ? g.b.depth_stride : p.tile_cols, g.depth, values, p.tile_cols);
                 finish(outer, inner, row + r, col + c, height,
@@ -253,7 +254,7 @@ template <class T> struct Driver {
 
 template <class T>
 Status drive(Context& ctx, const Gemm& g, Compute c, int tile_rows, int tile_cols,
-           typename Driver<T>::Tile tile, decltype(GemmCore::dot) dot) {
+             typename Driver<T>::Tile tile, decltype(GemmCore::dot) dot) {
     Plan p = make_plan(g, c, tile_rows, tile_cols, ctx.threads());
     Driver<T> d{g,
                 p,
@@ -270,8 +271,8 @@ Status drive(Context& ctx, const Gemm& g, Compute c, int tile_rows, int tile_col
     d.plain = d.alpha == T{1} && (!g.add.data || d.beta == T{0}) && g.out.col_stride == 1 &&
               g.out.dtype == compute_dtype(c);
     size_t slot_bytes = p.a_bytes + p.b_bytes;
-    int64_t slots = std::min<int64_t>({ctx.threads(), p.tasks,
-                                       static_cast<int64_t>(ctx.scratch_size / slot_bytes)});
+    int64_t slots = std::min<int64_t>(
+        {ctx.threads(), p.tasks, static_cast<int64_t>(ctx.scratch_size / slot_bytes)});
     if (slots == 0)
         return ctx.fail("expected %zu bytes of scratch memory but got %zu; load the method again",
                         slot_bytes, ctx.scratch_size);
@@ -314,7 +315,8 @@ size_t gemm_scratch(uint32_t threads, int64_t rows, int64_t cols, int64_t depth)
     int64_t most = std::max(rows, cols);
     size_t lane, all, tile, total;
     if (most > INT64_MAX - gemm_max_tile ||
-        __builtin_mul_overflow(static_cast<size_t>(std::max<int64_t>(depth, 1)), size_t{8}, &lane) ||
+        __builtin_mul_overflow(static_cast<size_t>(std::max<int64_t>(depth, 1)), size_t{8},
+                               &lane) ||
         __builtin_mul_overflow(lane, static_cast<size_t>(gemm_max_tile), &tile))
         return SIZE_MAX;
     size_t budget = std::max<size_t>(tile, packed_bytes);

@@ -27,7 +27,8 @@ void gemm_tile_of(const float* a, int64_t a_stride, const float* b, int64_t b_st
         }
     }
     for (int r = 0; r < R; r++)
-        for (int v = 0; v < tile_vectors; v++) vstore(tile + r * tile_stride + v * lanes, acc[r][v]);
+        for (int v = 0; v < tile_vectors; v++)
+            vstore(tile + r * tile_stride + v * lanes, acc[r][v]);
 }
 
 template <int R>

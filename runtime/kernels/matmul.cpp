@@ -8,9 +8,10 @@ namespace {
 
 Status check_dtypes(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& out) {
     if (a.dtype == b.dtype && a.dtype == out.dtype && a.dtype != PENLIGHT_BOOL) return Status::ok;
-    return ctx.fail("expected factors and result of one numeric dtype but got %s, %s and %s; "
-                    "convert them first",
-                    dtype_name(a.dtype), dtype_name(b.dtype), dtype_name(out.dtype));
+    return ctx.fail(
+        "expected factors and result of one numeric dtype but got %s, %s and %s; "
+        "convert them first",
+        dtype_name(a.dtype), dtype_name(b.dtype), dtype_name(out.dtype));
 }
 
 Status check_product(Context& ctx, const Tensor& a, const Tensor& b, int32_t rank) {
@@ -18,10 +19,10 @@ Status check_product(Context& ctx, const Tensor& a, const Tensor& b, int32_t ran
         return ctx.fail("expected factors of rank %d but got %d and %d; reshape them", rank, a.rank,
                         b.rank);
     if (a.size(rank - 1) != b.size(rank - 2) || (rank == 3 && a.size(0) != b.size(0)))
-        return ctx.fail("expected factors whose inner sizes are equal but got %lld columns and "
-                        "%lld rows; check the shapes",
-                        static_cast<long long>(a.size(rank - 1)),
-                        static_cast<long long>(b.size(rank - 2)));
+        return ctx.fail(
+            "expected factors whose inner sizes are equal but got %lld columns and "
+            "%lld rows; check the shapes",
+            static_cast<long long>(a.size(rank - 1)), static_cast<long long>(b.size(rank - 2)));
     return Status::ok;
 }
 
@@ -116,8 +117,9 @@ Status linear_out(Context& ctx, const Tensor& x, const Tensor& weight, const Ten
     PENLIGHT_TRY(check_dtypes(ctx, x, weight, out));
     const int32_t last = x.rank - 1;
     if (x.rank < 1 || weight.rank != 2 || x.size(last) != weight.size(1))
-        return ctx.fail("expected a weight [out, in] whose second size is the input's last one; "
-                        "check the shapes");
+        return ctx.fail(
+            "expected a weight [out, in] whose second size is the input's last one; "
+            "check the shapes");
     if (bias && (bias->rank != 1 || bias->size(0) != weight.size(0) || bias->dtype != out.dtype))
         return ctx.fail("expected a bias [%lld] of dtype %s; check its shape and dtype",
                         static_cast<long long>(weight.size(0)), dtype_name(out.dtype));

@@ -7,8 +7,8 @@
 // Formats: q<bits>g<group>[m][.f32] with bits 4 or 8 and group 16 or 32; "m" adds a minimum to each
 // group; scales and minimums are fp16, or fp32 with ".f32". And f32, f16, bf16.
 //
-// Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole groups.
-// Fillers have the value zero. A block of a quantised format is, for each group of inputs,
+// Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole
+// groups. Fillers have the value zero. A block of a quantised format is, for each group of inputs,
 //     quants   [group * bits / 32][32 rows][4 bytes]
 //     scales   [32 rows]
 //     minimums [32 rows]       with "m"
@@ -26,8 +26,8 @@ namespace penlight::kernels {
 inline constexpr int64_t packed_rows = 32;
 
 struct PackedFormat {
-    int bits;       // 4 or 8; 16 or 32 for float formats
-    int group;      // inputs that share a scale; 1 for float formats
+    int bits;   // 4 or 8; 16 or 32 for float formats
+    int group;  // inputs that share a scale; 1 for float formats
     bool minimum;
     bool wide;      // scales and minimums are fp32
     int32_t dtype;  // of a float format, else PENLIGHT_UINT8
@@ -54,10 +54,10 @@ Status check_packed(Context& ctx, const Tensor& weight, std::string_view text, i
 struct PackedProduct {
     PackedFormat format;
     const uint8_t* weight;
-    const float* x;       // [tokens][inputs]
-    const float* bias;    // [rows] or null
-    float* out;           // [tokens][rows]
-    std::byte* quantized; // activations, see PackedCore::quantize
+    const float* x;        // [tokens][inputs]
+    const float* bias;     // [rows] or null
+    float* out;            // [tokens][rows]
+    std::byte* quantized;  // activations, see PackedCore::quantize
     int64_t tokens, inputs, rows;
 };
 

@@ -64,9 +64,10 @@ Status packed_embedding_out(Context& ctx, const Tensor& tokens, const Tensor& we
     const int64_t* token = tokens.ptr<int64_t>();
     for (int64_t i = 0; i < count; i++) {
         if (token[i] < 0 || token[i] >= rows)
-            return ctx.fail("expected a token from 0 to %lld but got %lld; was the text tokenized "
-                            "for another model?",
-                            static_cast<long long>(rows - 1), static_cast<long long>(token[i]));
+            return ctx.fail(
+                "expected a token from 0 to %lld but got %lld; was the text tokenized "
+                "for another model?",
+                static_cast<long long>(rows - 1), static_cast<long long>(token[i]));
         unpack_row(f, weight.ptr<uint8_t>() + token[i] / packed_rows * block_bytes,
                    token[i] % packed_rows, dim, out.ptr<float>() + i * dim);
     }

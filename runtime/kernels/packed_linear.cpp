@@ -14,9 +14,10 @@ Status packed_linear_out(Context& ctx, const Tensor& x, const Tensor& weight,
                          std::string_view format, int64_t out_features, const Tensor* bias,
                          Tensor& out) {
     if (x.rank < 1 || x.dtype != PENLIGHT_FLOAT || out.dtype != PENLIGHT_FLOAT || !x.contiguous())
-        return ctx.fail("expected a contiguous float32 input and result but got %s and %s; convert "
-                        "them first",
-                        dtype_name(x.dtype), dtype_name(out.dtype));
+        return ctx.fail(
+            "expected a contiguous float32 input and result but got %s and %s; convert "
+            "them first",
+            dtype_name(x.dtype), dtype_name(out.dtype));
     const int32_t last = x.rank - 1;
     PackedProduct p{};
     p.inputs = x.size(last);
@@ -42,9 +43,10 @@ Status packed_linear_out(Context& ctx, const Tensor& x, const Tensor& weight,
     if (p.format.quantized()) {
         int64_t needed = p.tokens * quantized_token_bytes(p.format, p.inputs);
         if (static_cast<uint64_t>(needed) > ctx.scratch_size)
-            return ctx.fail("expected %lld bytes of scratch memory but got %zu; load the method "
-                            "again",
-                            static_cast<long long>(needed), ctx.scratch_size);
+            return ctx.fail(
+                "expected %lld bytes of scratch memory but got %zu; load the method "
+                "again",
+                static_cast<long long>(needed), ctx.scratch_size);
         ctx.parallel_for((p.tokens + core.tile - 1) / core.tile, 4,
                          [&](int64_t begin, int64_t end) {
                              for (int64_t i = begin; i < end; i++) core.quantize(p, i);

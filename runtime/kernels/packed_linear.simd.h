@@ -56,7 +56,8 @@ void packed_quantize(const PackedProduct& p, int64_t index) {
             alignas(64) int8_t q[32];
             int32_t sum;
             int64_t left = p.inputs - g * group;
-            float scale = quantize_group(x + g * group, left < group ? left : group, group, q, &sum);
+            float scale =
+                quantize_group(x + g * group, left < group ? left : group, group, q, &sum);
             std::byte* to = data + g * record;
             for (int j = 0; j < group / 4; j++) memcpy(to + (j * tile + t) * 4, q + j * 4, 4);
             to += tile * group;

@@ -12,8 +12,9 @@ Status rms_norm_out(Context& ctx, const Tensor& x, const Tensor& weight, double 
                     Tensor& out) {
     if (x.rank < 1 || x.dtype != PENLIGHT_FLOAT || weight.dtype != PENLIGHT_FLOAT ||
         out.dtype != PENLIGHT_FLOAT || weight.rank != 1 || weight.size(0) != x.size(x.rank - 1))
-        return ctx.fail("expected float32 input [..., N], weight [N] and result; check shapes and "
-                        "dtypes");
+        return ctx.fail(
+            "expected float32 input [..., N], weight [N] and result; check shapes and "
+            "dtypes");
     PENLIGHT_TRY(resize_like(ctx, out, x));
     if (!x.contiguous() || !weight.contiguous() || !out.contiguous())
         return ctx.fail("expected contiguous tensors; make contiguous copies first");

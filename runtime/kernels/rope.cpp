@@ -17,10 +17,10 @@ Status rope_out(Context& ctx, const Tensor& x, const Tensor& input_pos, const Te
                         x.rank);
     if (inv_freq.dtype != PENLIGHT_FLOAT || inv_freq.rank != 1 || inv_freq.size(0) > widest_half ||
         2 * inv_freq.size(0) > x.size(3) || !inv_freq.contiguous())
-        return ctx.fail("expected at most %lld float32 frequencies, half the head's width, but got "
-                        "%lld",
-                        static_cast<long long>(widest_half),
-                        static_cast<long long>(inv_freq.numel()));
+        return ctx.fail(
+            "expected at most %lld float32 frequencies, half the head's width, but got "
+            "%lld",
+            static_cast<long long>(widest_half), static_cast<long long>(inv_freq.numel()));
     if (input_pos.dtype != PENLIGHT_INT64 || input_pos.numel() != 1)
         return ctx.fail("expected one int64 position");
     PENLIGHT_TRY(resize_like(ctx, out, x));

@@ -1,7 +1,7 @@
 // Rotary position embedding of the heads of one token.
 
-// sin and cos for |x| up to about 1e5: x = n pi / 2 + r with |r| <= pi / 4, by parts of pi / 2 whose
-// products with n are exact, then the polynomials of Cephes' sinf and cosf.
+// sin and cos for |x| up to about 1e5: x = n pi / 2 + r with |r| <= pi / 4, by parts of pi / 2
+// whose products with n are exact, then the polynomials of Cephes' sinf and cosf.
 #if defined(PENLIGHT_TARGET_SCALAR)
 void sine_cosine(V x, V& sine, V& cosine) {
     sine = std::sin(x);
@@ -15,7 +15,8 @@ PENLIGHT_INLINE void sine_cosine(V x, V& sine, V& cosine) {
     r = vfma(n, vset(-4.837512969970703125e-4f), r);
     r = vfma(n, vset(-7.549789948768648e-8f), r);
     V z = vmul(r, r);
-    V s = vfma(vfma(vset(-1.9515295891e-4f), z, vset(8.3321608736e-3f)), z, vset(-1.6666654611e-1f));
+    V s =
+        vfma(vfma(vset(-1.9515295891e-4f), z, vset(8.3321608736e-3f)), z, vset(-1.6666654611e-1f));
     s = vfma(vmul(s, z), r, r);
     V c = vfma(vfma(vset(2.443315711809948e-5f), z, vset(-1.388731625493765e-3f)), z,
                vset(4.166664568298827e-2f));

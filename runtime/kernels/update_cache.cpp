@@ -20,14 +20,16 @@ Status update_cache_out(Context& ctx, const Tensor& cache, const Tensor& value,
         return ctx.fail("expected one int64 position");
     const int64_t start = input_pos.ptr<int64_t>()[0];
     if (start < 0 || start > cache.size(1) || value.size(1) > cache.size(1) - start)
-        return ctx.fail("expected positions within the %lld of the cache but got %lld to %lld; "
-                        "shorten the text or export with a longer context",
-                        static_cast<long long>(cache.size(1)), static_cast<long long>(start),
-                        static_cast<long long>(start + value.size(1) - 1));
+        return ctx.fail(
+            "expected positions within the %lld of the cache but got %lld to %lld; "
+            "shorten the text or export with a longer context",
+            static_cast<long long>(cache.size(1)), static_cast<long long>(start),
+            static_cast<long long>(start + value.size(1) - 1));
     PENLIGHT_TRY(resize_like(ctx, out, cache));
     if (!cache.contiguous() || !value.contiguous() || !out.contiguous())
         return ctx.fail("expected contiguous tensors; make contiguous copies first");
-    const int64_t width = cache.size(2) * cache.size(3), item = static_cast<int64_t>(item_size(out.dtype));
+    const int64_t width = cache.size(2) * cache.size(3),
+                  item = static_cast<int64_t>(item_size(out.dtype));
     auto* to = static_cast<std::byte*>(out.data);
     if (out.data != cache.data) memcpy(to, cache.data, static_cast<size_t>(cache.numel() * item));
     if (width == 0) return Status::ok;

@@ -91,7 +91,7 @@ namespace {
 
 #define PENLIGHT_TARGET_AVX512
 #if defined(__clang__)
-#pragma clang attribute push( \
+#pragma clang attribute push(                                                               \
     __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"))), \
     apply_to = function)
 #else

@@ -28,11 +28,11 @@ uint64_t saved_register_state() {
 }
 
 bool x86_supports(Isa isa) {
-    constexpr uint32_t fma = 1u << 12, osxsave = 1u << 27, f16c = 1u << 29;       // leaf 1 ecx
-    constexpr uint32_t avx2 = 1u << 5;                                            // leaf 7 ebx
-    constexpr uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;        // F DQ BW VL
-    constexpr uint32_t avx512_vnni = 1u << 11;                                    // leaf 7 ecx
-    constexpr uint32_t avx_vnni = 1u << 4;                                        // leaf 7.1 eax
+    constexpr uint32_t fma = 1u << 12, osxsave = 1u << 27, f16c = 1u << 29;  // leaf 1 ecx
+    constexpr uint32_t avx2 = 1u << 5;                                       // leaf 7 ebx
+    constexpr uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;   // F DQ BW VL
+    constexpr uint32_t avx512_vnni = 1u << 11;                               // leaf 7 ecx
+    constexpr uint32_t avx_vnni = 1u << 4;                                   // leaf 7.1 eax
     constexpr uint64_t ymm_state = 0x6, zmm_state = 0xe6;
     uint32_t a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return false;

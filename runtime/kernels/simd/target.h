@@ -40,20 +40,20 @@ Status choose_isa(const char* forced, Isa* isa, char* message, size_t message_si
 // select(isa, f): the copy of function f that was compiled for isa, or for the most capable set
 // below it that f was compiled for.
 #if defined(__x86_64__)
-#define PENLIGHT_SELECT(isa, F)                                      \
+#define PENLIGHT_SELECT(isa, F)                                        \
     ((isa) == ::penlight::Isa::avx512vnni ? &::penlight::avx512vnni::F \
      : (isa) == ::penlight::Isa::avx2vnni ? &::penlight::avx2vnni::F   \
      : (isa) == ::penlight::Isa::avx2     ? &::penlight::avx2::F       \
                                           : &::penlight::scalar::F)
-#define PENLIGHT_SELECT_FLOAT(isa, F)                                \
+#define PENLIGHT_SELECT_FLOAT(isa, F)                                  \
     ((isa) == ::penlight::Isa::avx512vnni ? &::penlight::avx512vnni::F \
      : (isa) == ::penlight::Isa::scalar   ? &::penlight::scalar::F     \
                                           : &::penlight::avx2::F)
 #elif defined(__aarch64__)
-#define PENLIGHT_SELECT(isa, F)                                \
-    ((isa) == ::penlight::Isa::i8mm      ? &::penlight::i8mm::F  \
+#define PENLIGHT_SELECT(isa, F)                                    \
+    ((isa) == ::penlight::Isa::i8mm      ? &::penlight::i8mm::F    \
      : (isa) == ::penlight::Isa::dotprod ? &::penlight::dotprod::F \
-     : (isa) == ::penlight::Isa::neon    ? &::penlight::neon::F  \
+     : (isa) == ::penlight::Isa::neon    ? &::penlight::neon::F    \
                                          : &::penlight::scalar::F)
 #define PENLIGHT_SELECT_FLOAT(isa, F) \
     ((isa) == ::penlight::Isa::scalar ? &::penlight::scalar::F : &::penlight::neon::F)

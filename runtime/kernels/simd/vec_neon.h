@@ -63,7 +63,7 @@ PENLIGHT_INLINE X xload(const int8_t* p) {
 PENLIGHT_INLINE I dot_s8(I acc, int8x16_t w, X x) { return vdotq_s32(acc, w, x); }
 #else
 PENLIGHT_INLINE I dot_s8(I acc, int8x16_t w, X x) {
-    int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));    // rows 0 0 1 1
+    int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));     // rows 0 0 1 1
     int32x4_t high = vpaddlq_s16(vmull_s8(vget_high_s8(w), vget_high_s8(x)));  // rows 2 2 3 3
     return vaddq_s32(acc, vpaddq_s32(low, high));
 }

@@ -29,9 +29,7 @@ PENLIGHT_INLINE float vmax_of(V a) { return a; }
 PENLIGHT_INLINE V vpow2(V n) { return std::ldexp(1.0f, static_cast<int>(n)); }
 PENLIGHT_INLINE V vload_half(const uint16_t* p) { return kernels::half_to_float(*p); }
 PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) { *p = kernels::float_to_half(v); }
-PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
-    return kernels::bfloat16_to_float(*p);
-}
+PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) { return kernels::bfloat16_to_float(*p); }
 // p[i] = v[i] for integral v in [-128, 127]
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) { *p = static_cast<int8_t>(v); }
 

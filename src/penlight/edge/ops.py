@@ -1,8 +1,8 @@
-"""The language-model operators ``torch.ops.penlight.*``: schema, shape rule and definition in torch.
+"""The language-model operators ``torch.ops.penlight.*``: schema, shapes and definition in torch.
 
 Importing this module registers them. Each has a kernel of the same name in the runtime; the
-definition here is what that kernel computes, so an exported graph still runs in eager PyTorch and is
-its own oracle. Shapes: T tokens, H heads, D head width, S cache length, K inputs.
+definition here is what that kernel computes, so an exported graph still runs in eager PyTorch and
+is its own oracle. Shapes: T tokens, H heads, D head width, S cache length, K inputs.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def attention(
     if window > 0:
         hidden |= distance >= window
     weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
-    return torch.einsum("hts,shd->thd", weights, values)[None].to(q.dtype)
+    return torch.einsum("hts,shd->thd", weights, values)[None].to(q.dtype).contiguous()
 
 
 @attention.register_fake

@@ -1,0 +1,135 @@
+"""The language-model kernels compute their definitions in torch, on every instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from harness import refuse_op, run_op
+from isas import available
+
+import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
+from penlight.quantize import pack_values
+
+FORMATS = ["q4g32", "q4g32m", "q4g16.f32", "q4g16m.f32", "q8g32", "q8g32m", "q8g16m.f32", "q8g16",
+           "bf16", "f16", "f32"]  # fmt: skip
+
+
+@pytest.fixture(params=available())
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("PENLIGHT_ISA", request.param)
+    return str(request.param)
+
+
+def sample(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def packed(weight: torch.Tensor, format: str) -> torch.Tensor:
+    return torch.from_numpy(np.array(pack_values(weight.numpy(), format)))
+
+
+# tokens, inputs, outputs: one block and parts of one, filled-up inputs, whole and partial tiles
+@pytest.mark.parametrize(
+    "shape", [(1, 32, 32), (1, 64, 33), (2, 100, 70), (5, 96, 1), (7, 320, 64), (13, 64, 100)],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("format", FORMATS)
+def test_linear(isa: str, format: str, shape: tuple[int, int, int]) -> None:
+    t, k, n = shape
+    weight, x, bias = packed(sample(n, k, seed=1), format), sample(1, t, k) * 3, sample(n, seed=2)
+    x[0, 0] = 0
+    (y,) = run_op("penlight::linear", x, weight, format, n, bias, rtol=2e-5, atol=3e-4)
+    # A token's result is the same to the bit when it comes alone.
+    alone = torch.ops.penlight.linear(x[:, -1:], weight, format, n, bias)
+    (last,) = run_op(
+        "penlight::linear", x[:, -1:].contiguous(), weight, format, n, bias, outputs=[alone],
+        rtol=2e-5, atol=3e-4,
+    )  # fmt: skip
+    assert torch.equal(last[0, 0], y[0, -1])
+
+
+def test_extreme_codes_and_activations_are_exact(isa: str) -> None:
+    """Sums of the largest products of 8-bit numbers neither saturate nor overflow."""
+    x = torch.where(sample(1, 3, 64) > 0, 127.0, -127.0)
+    x[0, 0] = 127.0
+    for format, code in (("q8g32", 127.0), ("q4g32", -8.0)):
+        weight = packed(torch.full((32, 64), code), format)
+        run_op("penlight::linear", x, weight, format, 32, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_embedding_is_exact(format: str) -> None:
+    weight, tokens = packed(sample(70, 100), format), torch.tensor([[0, 69, 31, 32, 0]])
+    run_op("penlight::embedding", tokens, weight, format, 100, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 33, 576])
+def test_rms_norm_and_gates(isa: str, width: int) -> None:
+    x, other = sample(1, 5, width) * 3, sample(1, 5, width, seed=1)
+    run_op("penlight::rms_norm", x, sample(width), 1e-5, 1.0, rtol=2e-6, atol=2e-6)
+    x[0, 0, 0], x[0, 1, 0] = 200.0, -200.0
+    run_op("penlight::silu_mul", x, other, rtol=2e-6, atol=1e-6)
+    run_op("penlight::gelu_mul", x, other, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2, 2), (5, 3, 64, 64), (3, 2, 96, 72), (20, 2, 10, 6)])
+@pytest.mark.parametrize("position", [0, 3, 8000, 100000])
+def test_rope(isa: str, shape: tuple[int, int, int, int], position: int) -> None:
+    t, h, d, r = shape
+    inv_freq = 1e4 ** (-torch.arange(r // 2) / (r // 2))
+    x = sample(1, t, h, d)
+    run_op("penlight::rope", x, torch.tensor([position]), inv_freq, 1.2, rtol=1e-5, atol=2e-6)
+
+
+# tokens, heads, cache heads, width, cache, position, window, softcap
+ATTENTION = [(1, 1, 1, 8, 16, 0, 0, 0.0), (1, 9, 3, 64, 700, 650, 0, 0.0),
+             (5, 8, 2, 64, 700, 250, 0, 0.0), (17, 9, 3, 64, 300, 0, 0, 0.0),
+             (3, 5, 1, 33, 300, 255, 0, 5.0), (130, 2, 1, 16, 500, 300, 0, 0.0),
+             (60, 4, 2, 128, 600, 400, 70, 0.0), (1, 4, 2, 128, 600, 400, 70, 30.0),
+             (7, 7, 1, 80, 600, 120, 10, 0.0), (200, 6, 2, 64, 260, 10, 33, 0.0)]  # fmt: skip
+
+
+@pytest.mark.parametrize("cache", [torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("case", ATTENTION, ids=str)
+def test_attention(isa: str, case: tuple[int, ...], cache: torch.dtype) -> None:
+    t, h, g, d, s, position, window, softcap = case
+    q, k, v = sample(1, t, h, d), sample(1, s, g, d, seed=1), sample(1, s, g, d, seed=2)
+    args = (k.to(cache), v.to(cache))
+    close = dict(rtol=1e-4, atol=2e-6)
+    rest = (d**-0.5, int(window), float(softcap))
+    (y,) = run_op("penlight::attention", q, *args, torch.tensor([position]), *rest, **close)
+    if t <= 16:  # as in speculation: the last token alone gives the same bits
+        last = torch.tensor([position + t - 1])
+        (alone,) = run_op(
+            "penlight::attention", q[:, -1:].contiguous(), *args, last, *rest, **close
+        )
+        assert torch.equal(alone[0, 0], y[0, -1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_update_cache(dtype: torch.dtype) -> None:
+    cache, value = sample(1, 20, 3, 8).to(dtype), sample(1, 5, 3, 8, seed=1)
+    for position in (0, 7, 15):
+        run_op("penlight::update_cache", cache, value, torch.tensor([position]), rtol=0, atol=0)
+
+
+def test_positions_past_the_cache_are_refused() -> None:
+    cache, value = sample(1, 20, 3, 8), sample(1, 5, 3, 8)
+    for position in (16, -1, 2**62):
+        at = torch.tensor([position])
+        assert "cache" in refuse_op("penlight::update_cache", cache, value, at, out=[cache])
+        assert "cache" in refuse_op(
+            "penlight::attention", value, cache, cache, at, 1.0, 0, 0.0, out=[value]
+        )
+
+
+def test_bad_weights_and_tokens_are_refused() -> None:
+    x, weight, y = sample(1, 2, 64), packed(sample(32, 64), "q4g32"), [sample(1, 2, 32)]
+    assert "format" in refuse_op("penlight::linear", x, weight, "q5g32", 32, None, out=y)
+    assert "packed bytes" in refuse_op("penlight::linear", x, weight[1:].clone(), "q4g32", 32, None,
+                                       out=y)  # fmt: skip
+    for token in (32, -1):
+        message = refuse_op("penlight::embedding", torch.tensor([token]), weight, "q4g32", 64,
+                            out=[sample(1, 64)])  # fmt: skip
+        assert "token" in message

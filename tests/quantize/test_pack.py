@@ -1,0 +1,85 @@
+"""Packing is exact, streams, and quantises as well as it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penlight.errors import UnsupportedError
+from penlight.quantize import PackedFormat, PackedSource, pack, pack_values, quantize_rows, unpack
+
+QUANTISED = [f"q{b}g{g}{m}{w}" for b in (4, 8) for g in (16, 32) for m in ("", "m")
+             for w in ("", ".f32")]  # fmt: skip
+
+
+def weights(rows: int, inputs: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((rows, inputs), dtype=np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(QUANTISED), st.integers(1, 70), st.integers(1, 5))
+def test_codes_and_scales_come_back(text: str, rows: int, groups: int) -> None:
+    spec, random = PackedFormat.parse(text), np.random.default_rng(rows)
+    codes = random.integers(0, 1 << spec.bits, (rows, groups * spec.group), dtype=np.uint8)
+    scales, lows = (random.standard_normal((rows, groups)).astype(np.float16).astype(np.float32)
+                    for _ in range(2))  # fmt: skip
+    data = b"".join(pack(codes, scales, lows if spec.minimum else None, text))
+    assert len(data) == spec.nbytes(rows, codes.shape[1])
+    values = (codes.astype(np.float32) - spec.zero) * np.repeat(scales, spec.group, 1)
+    if spec.minimum:
+        values += np.repeat(lows, spec.group, 1)
+    np.testing.assert_array_equal(unpack(data, text, rows, codes.shape[1]), values)
+
+
+@pytest.mark.parametrize(("text", "bits"), [("f32", 24), ("f16", 11), ("bf16", 8)])
+def test_floats_are_rounded_to_nearest(text: str, bits: int) -> None:
+    w = weights(33, 50)
+    back = unpack(pack_values(w, text), text, 33, 50)
+    assert np.all(np.abs(back - w) <= np.abs(w) * 2.0**-bits)
+
+
+@pytest.mark.parametrize("text", ["q4g32", "q8g16m.f32", "bf16"])
+def test_streaming_gives_the_same_bytes(text: str) -> None:
+    w = weights(1000, 1100)
+    source = PackedSource(1000, 1100, text, lambda first, end: w[first:end])
+    chunks = list(source.chunks())
+    assert len(chunks) > 1
+    assert b"".join(chunks) == bytes(pack_values(w, text))
+    assert source.nbytes == sum(len(c) for c in chunks)
+
+
+def test_least_squares_beats_the_largest_magnitude() -> None:
+    w = weights(64, 512).reshape(-1, 32)
+    scale = np.abs(w).max(1, keepdims=True) / 7
+    plain = np.square(np.clip(np.rint(w / scale), -8, 7) * scale - w).mean()
+    back = unpack(pack_values(w.reshape(64, 512), "q4g32"), "q4g32", 64, 512)
+    assert np.square(back.reshape(-1, 32) - w).mean() < 0.9 * plain
+
+
+def test_zero_and_constant_groups_are_kept() -> None:
+    w = np.zeros((32, 64), np.float32)
+    w[1] = 0.5
+    for text in QUANTISED:
+        back = unpack(pack_values(w, text), text, 32, 64)
+        assert not back[0].any()
+        np.testing.assert_allclose(back[1], 0.5, rtol=1e-2)
+
+
+def test_bad_input_is_one_clear_error() -> None:
+    for text in ("", "q5g32", "q4g64", "q4g32mm", "q4g32.f16", "Q4G32"):
+        with pytest.raises(UnsupportedError, match="expected"):
+            PackedFormat.parse(text)
+    spec = PackedFormat.parse("q4g32")
+    with pytest.raises(UnsupportedError, match="multiple of 32"):
+        quantize_rows(weights(2, 33), spec)
+    with pytest.raises(UnsupportedError, match="finite"):
+        quantize_rows(np.full((1, 32), np.inf, np.float32), spec)
+    with pytest.raises(UnsupportedError, match="bytes"):
+        unpack(b"123", "q4g32", 32, 32)
+    codes = np.zeros((32, 32), np.uint8)
+    with pytest.raises(UnsupportedError, match="minimums"):
+        list(pack(codes, np.ones((32, 1), np.float32), None, "q4g32m"))
+    with pytest.raises(UnsupportedError, match="scales"):
+        list(pack(codes, np.ones((32, 2), np.float32), None, "q4g32"))
