@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penlight.errors import UnsupportedError
-from penlight.quantize import PackedFormat, PackedSource, pack, pack_values, quantize_rows, unpack
+from penlight.quantize import (
+    PackedFormat,
+    PackedSource,
+    exact_format,
+    pack,
+    pack_values,
+    quantize_rows,
+    unpack,
+)
 
 QUANTISED = [f"q{b}g{g}{m}{w}" for b in (4, 8) for g in (16, 32) for m in ("", "m")
              for w in ("", ".f32")]  # fmt: skip
@@ -65,6 +73,26 @@ def test_zero_and_constant_groups_are_kept() -> None:
         back = unpack(pack_values(w, text), text, 32, 64)
         assert not back[0].any()
         np.testing.assert_allclose(back[1], 0.5, rtol=1e-2)
+
+
+def test_every_gguf_kind_has_an_exact_format() -> None:
+    """group, lowest and highest code, minimums, float32 scales of the kinds that GGUF knows."""
+    kinds = {
+        (32, -8, 7, False, False): "q4g32",  # Q4_0
+        (32, 0, 15, True, False): "q4g32m",  # Q4_1
+        (32, -16, 15, False, False): "q8g32",  # Q5_0
+        (32, 0, 31, True, False): "q8g32m",  # Q5_1
+        (32, -128, 127, False, False): "q8g32",  # Q8_0
+        (16, 0, 3, True, True): "q4g16m.f32",  # Q2_K
+        (16, -4, 3, False, True): "q4g16.f32",  # Q3_K
+        (32, 0, 15, True, True): "q4g32m.f32",  # Q4_K
+        (32, 0, 31, True, True): "q8g32m.f32",  # Q5_K
+        (16, -32, 31, False, True): "q8g16.f32",  # Q6_K
+    }
+    for kind, text in kinds.items():
+        assert exact_format(*kind) == text
+    with pytest.raises(UnsupportedError, match="8 bits"):
+        exact_format(32, -200, 200, False, False)
 
 
 def test_bad_input_is_one_clear_error() -> None:

@@ -22,16 +22,18 @@ ALIASING = {"penlight::update_cache": 0}
 
 def _unpacked(weight: Tensor, format: str, rows: int, inputs: int) -> Tensor:
     data = weight.detach().cpu().contiguous().numpy()
-    return torch.from_numpy(np.array(unpack(memoryview(data), format, rows, inputs)))
+    return torch.from_numpy(np.array(unpack(data.data, format, rows, inputs)))
 
 
 def _quantised_activations(x: Tensor, group: int) -> Tensor:
     """``x`` [..., K] as the linear kernel sees it: int8 by groups, as float again."""
     inputs = x.shape[-1]
-    padded = torch.nn.functional.pad(x, (0, -inputs % group)).unflatten(-1, (-1, group))
+    padded = torch.nn.functional.pad(x, (0, -inputs % group))
+    padded = padded.reshape(*x.shape[:-1], -1, group)
     largest = padded.abs().amax(-1, keepdim=True)
     inverse = torch.where(largest > 0, 127.0 / largest, torch.zeros_like(largest))
-    return (torch.round(padded * inverse) * (largest / 127.0)).flatten(-2)[..., :inputs]
+    rounded: Tensor = torch.round(padded * inverse) * (largest / 127.0)
+    return rounded.flatten(-2)[..., :inputs]
 
 
 @torch.library.custom_op("penlight::linear", mutates_args=())

@@ -1,7 +1,15 @@
 """Weight schemes: from float or already quantised weights to packed bytes."""
 
 from penlight.quantize.formats import PackedFormat
-from penlight.quantize.pack import PackedSource, pack, pack_values, unpack
+from penlight.quantize.pack import PackedSource, exact_format, pack, pack_values, unpack
 from penlight.quantize.scheme import quantize_rows
 
-__all__ = ["PackedFormat", "PackedSource", "pack", "pack_values", "quantize_rows", "unpack"]
+__all__ = [
+    "PackedFormat",
+    "PackedSource",
+    "exact_format",
+    "pack",
+    "pack_values",
+    "quantize_rows",
+    "unpack",
+]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from penlight.quantize.formats import ROWS, PackedFormat
 from penlight.quantize.scheme import Codes, Floats, quantize_rows
 
 Bytes = NDArray[np.uint8]
+Item = TypeVar("Item", bound=np.generic)
 _CHUNK_WEIGHTS = 1 << 19  # weights that are packed at a time by one thread: 2 MB as float32
 _THREADS = 2
 
@@ -51,18 +53,33 @@ def pack(
     for first in range(0, rows, step := _rows_per_chunk(inputs)):
         part = slice(first, first + step)
         lows = None if minimums is None else minimums[part]
-        yield memoryview(_pack_block(codes[part], scales[part], lows, spec)).cast("B")
+        yield _pack_block(codes[part], scales[part], lows, spec).data
 
 
 def pack_values(values: Floats, format: str) -> memoryview:
     """Float weights [rows, inputs], quantised if the format is, as packed bytes."""
     spec = PackedFormat.parse(format)
     if not spec.quantized:
-        return memoryview(_pack_floats(values, spec)).cast("B")
+        return _pack_floats(values, spec).data
     missing = -values.shape[1] % spec.group
     if missing:
         values = np.pad(values, ((0, 0), (0, missing)))
-    return memoryview(_pack_block(*quantize_rows(values, spec), spec)).cast("B")
+    return _pack_block(*quantize_rows(values, spec), spec).data
+
+
+def exact_format(group: int, low: int, high: int, minimums: bool, wide: bool) -> str:
+    """The smallest format that carries a quantised matrix over exactly.
+
+    Its weights are ``scale * code + minimum`` (or without a minimum) by groups of ``group`` inputs,
+    with codes from ``low`` to ``high``; ``wide`` if scales are exact in float32 only. Add the
+    format's ``zero`` to the codes to pack them. Raises `UnsupportedError` where there is none.
+    """
+    for bits in (4, 8):
+        text = f"q{bits}g{group}{'m' if minimums else ''}{'.f32' if wide else ''}"
+        zero = PackedFormat.parse(text).zero
+        if low + zero >= 0 and high + zero < 1 << bits:
+            return text
+    raise UnsupportedError(f"[pack] expected codes within 8 bits but got {low} to {high}")
 
 
 def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Floats:
@@ -141,7 +158,7 @@ def _rows_per_chunk(inputs: int) -> int:
     return max(_CHUNK_WEIGHTS // max(inputs, 1) // ROWS, 1) * ROWS
 
 
-def _fill(array: NDArray[np.generic], rows: int, columns: int) -> NDArray[np.generic]:
+def _fill(array: NDArray[Item], rows: int, columns: int) -> NDArray[Item]:
     """Zeros after the last row and column; the array itself where nothing is missing."""
     missing = (rows - array.shape[0], columns - array.shape[1])
     if missing == (0, 0):
