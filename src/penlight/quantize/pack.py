@@ -175,7 +175,7 @@ def _pack_block(codes: Codes, scales: Floats, minimums: Floats | None, spec: Pac
     full = _fill(codes, blocks * ROWS, groups * spec.group)
     full = full.reshape(blocks, ROWS, groups, -1, 8 if spec.bits == 4 else 4)
     if spec.bits == 4:
-        full = full[..., :4] | (full[..., 4:] << 4)
+        full = full[..., :4] | (full[..., 4:] << np.uint8(4))
     target = out[:, :, :quants].reshape(blocks, groups, -1, ROWS, 4)
     quads = np.ascontiguousarray(full).view(np.uint32)[..., 0]  # four codes move as one
     out[:, :, :quants].view(np.uint32).reshape(target.shape[:-1])[...] = quads.transpose(0, 2, 3, 1)
