@@ -40,9 +40,9 @@ enum class [[nodiscard]] Status : int {
     cancelled = PENLIGHT_CANCELLED,
 };
 
-#define PENLIGHT_TRY(expression)                                            \
-    do {                                                                    \
-        ::penlight::Status penlight_status_ = (expression);                 \
+#define PENLIGHT_TRY(expression)                                                 \
+    do {                                                                         \
+        ::penlight::Status penlight_status_ = (expression);                      \
         if (penlight_status_ != ::penlight::Status::ok) return penlight_status_; \
     } while (0)
 
@@ -99,7 +99,8 @@ struct OptionalTensorList {
     uint32_t count;
     uint32_t size() const { return count; }
     Tensor* operator[](uint32_t i) const {
-        return items[i]->tag == PENLIGHT_TENSOR ? static_cast<Tensor*>(items[i]->as.tensor) : nullptr;
+        return items[i]->tag == PENLIGHT_TENSOR ? static_cast<Tensor*>(items[i]->as.tensor)
+                                                : nullptr;
     }
 };
 struct RealList {
@@ -124,13 +125,13 @@ enum class Isa : uint8_t;  // kernels/simd/target.h
 struct penlight_context {
     penlight_runtime* runtime;
     penlight::ThreadPool* pool;
-    uint32_t thread_count;      // fixed while the method runs, and what scratch was sized for
-    std::byte* scratch_begin;   // aligned to 64
-    size_t scratch_size;        // what the method's hungriest kernel asked for
-    const char* where;          // the operator's name, for error messages
-    penlight_error* error;      // never null while a kernel runs
-    penlight::Isa isa;          // the instruction set chosen when the runtime was made
-    uint32_t depth;             // how many delegates the program is nested in
+    uint32_t thread_count;     // fixed while the method runs, and what scratch was sized for
+    std::byte* scratch_begin;  // aligned to 64
+    size_t scratch_size;       // what the method's hungriest kernel asked for
+    const char* where;         // the operator's name, for error messages
+    penlight_error* error;     // never null while a kernel runs
+    penlight::Isa isa;         // the instruction set chosen when the runtime was made
+    uint32_t depth;            // how many delegates the program is nested in
 
     // Record "[where] message" and return execution_failed.
     [[gnu::format(printf, 2, 3)]] penlight::Status fail(const char* format, ...);
@@ -155,13 +156,24 @@ Status resize(Context& ctx, Tensor& out, int32_t rank, const int64_t* sizes);
 inline Status resize_like(Context& ctx, Tensor& out, const Tensor& like) {
     return resize(ctx, out, like.rank, like.sizes);
 }
-size_t item_size(int32_t dtype);          // bytes; 0 for an unknown dtype
-const char* dtype_name(int32_t dtype);    // "float32", ...; "unknown" otherwise
+size_t item_size(int32_t dtype);        // bytes; 0 for an unknown dtype
+const char* dtype_name(int32_t dtype);  // "float32", ...; "unknown" otherwise
 
 // One parameter's kind, as verified at load. `optional` also admits PENLIGHT_NONE.
 enum class Kind : uint8_t {
-    tensor, out_tensor, scalar, integer, real, boolean, string,
-    int_list, real_list, bool_list, tensor_list, out_tensor_list, optional_tensor_list,
+    tensor,
+    out_tensor,
+    scalar,
+    integer,
+    real,
+    boolean,
+    string,
+    int_list,
+    real_list,
+    bool_list,
+    tensor_list,
+    out_tensor_list,
+    optional_tensor_list,
     symbol,  // writable int, bool or real: an output of executorch_prim arithmetic
 };
 struct Parameter {
@@ -171,10 +183,10 @@ struct Parameter {
 
 // How one C++ parameter type is read from a verified value.
 template <class T> struct Unbox;
-#define PENLIGHT_UNBOX(TYPE, KIND, OPTIONAL, EXPRESSION)                       \
-    template <> struct Unbox<TYPE> {                                           \
-        static constexpr Parameter parameter{Kind::KIND, OPTIONAL};            \
-        static TYPE get([[maybe_unused]] Value& v) { return EXPRESSION; }      \
+#define PENLIGHT_UNBOX(TYPE, KIND, OPTIONAL, EXPRESSION)                  \
+    template <> struct Unbox<TYPE> {                                      \
+        static constexpr Parameter parameter{Kind::KIND, OPTIONAL};       \
+        static TYPE get([[maybe_unused]] Value& v) { return EXPRESSION; } \
     };
 inline Scalar unbox_scalar(const Value& v) {
     if (v.tag == PENLIGHT_REAL) return {PENLIGHT_REAL, 0, v.as.real};
@@ -202,8 +214,7 @@ PENLIGHT_UNBOX(std::optional<bool>, boolean, true,
                is_none(v) ? std::nullopt : std::optional(v.as.boolean))
 PENLIGHT_UNBOX(std::string_view, string, false, std::string_view(v.as.string, v.count))
 PENLIGHT_UNBOX(std::optional<std::string_view>, string, true,
-               is_none(v) ? std::nullopt
-                          : std::optional(std::string_view(v.as.string, v.count)))
+               is_none(v) ? std::nullopt : std::optional(std::string_view(v.as.string, v.count)))
 PENLIGHT_UNBOX(IntList, int_list, false, (IntList{v.as.values, v.count}))
 PENLIGHT_UNBOX(std::optional<IntList>, int_list, true,
                is_none(v) ? std::nullopt : std::optional(IntList{v.as.values, v.count}))
@@ -223,7 +234,8 @@ PENLIGHT_UNBOX(Value&, symbol, false, v)
 // out argument once more; it is checked to exist and not used.
 struct BoxedKernel {
     Status (*call)(Context&, Value* const* args);
-    size_t (*scratch)(uint32_t threads, Value* const* args);  // bytes; null: none. SIZE_MAX: overflow
+    size_t (*scratch)(uint32_t threads,
+                      Value* const* args);  // bytes; null: none. SIZE_MAX: overflow
     const Parameter* parameters;
     uint32_t parameter_count;
 };
@@ -267,9 +279,9 @@ KernelTable builtin_kernels();  // kernels/table.cpp, made from kernels/kernels.
 // At the end of a kernel's file. A kernel that needs scratch memory names a function of the same
 // parameters, preceded by the thread count, that returns how many bytes its largest call needs.
 #define PENLIGHT_DEFINE_KERNEL(FUNCTION) PENLIGHT_DEFINE_KERNEL_WITH_SCRATCH(FUNCTION, nullptr)
-#define PENLIGHT_DEFINE_KERNEL_WITH_SCRATCH(FUNCTION, SCRATCH)   \
-    namespace penlight::kernels {                                \
-    extern const ::penlight::BoxedKernel FUNCTION##_kernel;      \
-    constinit const ::penlight::BoxedKernel FUNCTION##_kernel =  \
-        ::penlight::box<&FUNCTION, SCRATCH>(&FUNCTION);          \
+#define PENLIGHT_DEFINE_KERNEL_WITH_SCRATCH(FUNCTION, SCRATCH)  \
+    namespace penlight::kernels {                               \
+    extern const ::penlight::BoxedKernel FUNCTION##_kernel;     \
+    constinit const ::penlight::BoxedKernel FUNCTION##_kernel = \
+        ::penlight::box<&FUNCTION, SCRATCH>(&FUNCTION);         \
     }

@@ -1,12 +1,10 @@
 /* Penlight: run a .pte program from C, C++, Swift, Kotlin (JNI) or JavaScript (WebAssembly).
  *
- *   penlight_error e;
- *   penlight_runtime* rt;  penlight_program* p;  penlight_method* m;
+ *   penlight_error e;  penlight_runtime* rt;  penlight_program* p;  penlight_method* m;
  *   if (penlight_runtime_create(NULL, &rt, &e)) die(e.message);
  *   if (penlight_program_open(rt, "add.pte", &p, &e)) die(e.message);
  *   if (penlight_method_load(p, "forward", NULL, &m, &e)) die(e.message);
- *   float x = 1, y = 2;
- *   int64_t one = 1;
+ *   float x = 1, y = 2;  int64_t one = 1;
  *   penlight_tensor tx = {.dtype = PENLIGHT_FLOAT, .rank = 1, .sizes = &one, .data = &x};
  *   penlight_tensor ty = {.dtype = PENLIGHT_FLOAT, .rank = 1, .sizes = &one, .data = &y};
  *   penlight_method_set_input_tensor(m, 0, &tx, &e);
@@ -21,7 +19,7 @@
  * Bytes given to penlight_program_open_memory belong to the caller and must stay, unchanged, until
  * the program and its methods are gone. Input tensors are borrowed: their data must stay until the
  * next execute has returned, and each is set anew before the execute after that. Outputs belong to
- * the method and are valid until its next execute; copy one before it is an input of the same method.
+ * the method and are valid until its next execute; copy one before it is its method's own input.
  *
  * Threads. Different methods may run at the same time; one method may not. Everything that is
  * `const` may be read from any thread.
@@ -49,13 +47,13 @@ extern "C" {
 
 typedef enum penlight_status {
     PENLIGHT_OK = 0,
-    PENLIGHT_INVALID_ARGUMENT = 1,  /* the caller gave something wrong */
-    PENLIGHT_INVALID_PROGRAM = 2,   /* the file is malformed */
-    PENLIGHT_NOT_FOUND = 3,         /* no such file, method or key */
-    PENLIGHT_UNSUPPORTED = 4,       /* well formed, but this runtime lacks a kernel or delegate */
+    PENLIGHT_INVALID_ARGUMENT = 1, /* the caller gave something wrong */
+    PENLIGHT_INVALID_PROGRAM = 2,  /* the file is malformed */
+    PENLIGHT_NOT_FOUND = 3,        /* no such file, method or key */
+    PENLIGHT_UNSUPPORTED = 4,      /* well formed, but this runtime lacks a kernel or delegate */
     PENLIGHT_OUT_OF_MEMORY = 5,
     PENLIGHT_IO = 6,
-    PENLIGHT_EXECUTION_FAILED = 7,  /* a kernel or delegate refused its arguments while running */
+    PENLIGHT_EXECUTION_FAILED = 7, /* a kernel or delegate refused its arguments while running */
     PENLIGHT_CANCELLED = 8
 } penlight_status;
 
@@ -90,16 +88,16 @@ typedef enum penlight_dynamism {
 /* A view of memory. When you make one for an input, fill dtype, rank, sizes and data; leave the
  * rest zero for a contiguous tensor. */
 typedef struct penlight_tensor {
-    void* data;               /* first element */
-    size_t capacity;          /* bytes that may be used at data; 0 on an input: numel * item size */
-    int64_t* sizes;           /* [rank] */
-    int64_t* strides;         /* [rank], in elements; NULL on an input: contiguous by dim_order */
-    uint8_t* dim_order;       /* [rank], outermost dimension first; NULL on an input: 0, 1, 2, ... */
+    void* data;         /* first element */
+    size_t capacity;    /* bytes that may be used at data; 0 on an input: numel * item size */
+    int64_t* sizes;     /* [rank] */
+    int64_t* strides;   /* [rank], in elements; NULL on an input: contiguous by dim_order */
+    uint8_t* dim_order; /* [rank], outermost dimension first; NULL on an input: 0, 1, 2, ... */
     const int64_t* max_sizes; /* [rank], upper bounds; the sizes themselves when static */
     int32_t dtype;            /* penlight_dtype */
     int32_t rank;
-    uint8_t dynamism;         /* penlight_dynamism */
-    uint8_t is_constant;      /* data lies in the file and is never written */
+    uint8_t dynamism;    /* penlight_dynamism */
+    uint8_t is_constant; /* data lies in the file and is never written */
 } penlight_tensor;
 
 typedef enum penlight_tag {
@@ -177,10 +175,10 @@ typedef struct penlight_delegate {
 typedef struct penlight_runtime penlight_runtime;
 
 typedef struct penlight_runtime_options {
-    uint32_t threads;                    /* 0: the number of performance cores */
-    const penlight_kernel* kernels;      /* extra kernels; an equal name replaces a built-in one */
+    uint32_t threads;               /* 0: the number of performance cores */
+    const penlight_kernel* kernels; /* extra kernels; an equal name replaces a built-in one */
     size_t kernel_count;
-    const penlight_delegate* delegates;  /* extra delegates, besides "reference" and "null" */
+    const penlight_delegate* delegates; /* extra delegates, besides "reference" and "null" */
     size_t delegate_count;
     const penlight_allocator* allocator; /* NULL: the system's */
 } penlight_runtime_options;
@@ -198,11 +196,13 @@ PENLIGHT_API penlight_status penlight_runtime_set_threads(penlight_runtime* runt
 PENLIGHT_API const char* penlight_runtime_isa(const penlight_runtime* runtime);
 PENLIGHT_API size_t penlight_runtime_kernel_count(const penlight_runtime* runtime);
 /* The name and signature of the kernel at index, or NULL past the end. */
-PENLIGHT_API const char* penlight_runtime_kernel_name(const penlight_runtime* runtime, size_t index);
+PENLIGHT_API const char* penlight_runtime_kernel_name(const penlight_runtime* runtime,
+                                                      size_t index);
 PENLIGHT_API const char* penlight_runtime_kernel_signature(const penlight_runtime* runtime,
                                                            size_t index);
 PENLIGHT_API size_t penlight_runtime_delegate_count(const penlight_runtime* runtime);
-PENLIGHT_API const char* penlight_runtime_delegate_id(const penlight_runtime* runtime, size_t index);
+PENLIGHT_API const char* penlight_runtime_delegate_id(const penlight_runtime* runtime,
+                                                      size_t index);
 
 /* ---- program: a verified, mapped file ---- */
 
@@ -218,7 +218,8 @@ PENLIGHT_API penlight_status penlight_program_open_memory(penlight_runtime* runt
                                                           penlight_error* error);
 PENLIGHT_API void penlight_program_close(penlight_program* program);
 PENLIGHT_API size_t penlight_program_method_count(const penlight_program* program);
-PENLIGHT_API const char* penlight_program_method_name(const penlight_program* program, size_t index);
+PENLIGHT_API const char* penlight_program_method_name(const penlight_program* program,
+                                                      size_t index);
 PENLIGHT_API size_t penlight_program_named_data_count(const penlight_program* program);
 PENLIGHT_API const char* penlight_program_named_data_key(const penlight_program* program,
                                                          size_t index);
@@ -292,8 +293,7 @@ PENLIGHT_API penlight_status penlight_method_output(const penlight_method* metho
  * between executes, for instance to save a conversation. */
 PENLIGHT_API size_t penlight_method_state_count(const penlight_method* method);
 PENLIGHT_API penlight_status penlight_method_state(penlight_method* method, size_t index,
-                                                   penlight_tensor** tensor,
-                                                   penlight_error* error);
+                                                   penlight_tensor** tensor, penlight_error* error);
 #ifdef __cplusplus
 }
 #endif

@@ -41,12 +41,12 @@ typedef struct penlight_llm_options {
 
 typedef struct penlight_llm_info {
     uint32_t vocabulary_size;
-    uint32_t max_context;       /* tokens, after the cap */
-    uint32_t prefill_chunk;     /* tokens per prefill call */
-    int32_t bos_id;             /* -1: none */
-    const int32_t* eos_ids;     /* valid as long as the handle */
+    uint32_t max_context;   /* tokens, after the cap */
+    uint32_t prefill_chunk; /* tokens per prefill call */
+    int32_t bos_id;         /* -1: none */
+    const int32_t* eos_ids; /* valid as long as the handle */
     size_t eos_count;
-    uint32_t context_used;      /* tokens the cache holds now */
+    uint32_t context_used; /* tokens the cache holds now */
     double load_seconds;
 } penlight_llm_info;
 
@@ -66,29 +66,30 @@ typedef struct penlight_llm_sampling {
 
 typedef enum penlight_llm_stop {
     PENLIGHT_LLM_STOP_NONE = 0,
-    PENLIGHT_LLM_STOP_EOS = 1,        /* a stop id */
-    PENLIGHT_LLM_STOP_STRING = 2,     /* a stop string; it is not part of the text */
-    PENLIGHT_LLM_STOP_LENGTH = 3,     /* max_new_tokens */
-    PENLIGHT_LLM_STOP_CONTEXT = 4,    /* the context is full */
+    PENLIGHT_LLM_STOP_EOS = 1,     /* a stop id */
+    PENLIGHT_LLM_STOP_STRING = 2,  /* a stop string; it is not part of the text */
+    PENLIGHT_LLM_STOP_LENGTH = 3,  /* max_new_tokens */
+    PENLIGHT_LLM_STOP_CONTEXT = 4, /* the context is full */
     PENLIGHT_LLM_STOP_CANCELLED = 5,
-    PENLIGHT_LLM_STOP_CALLBACK = 6    /* on_token returned false */
+    PENLIGHT_LLM_STOP_CALLBACK = 6 /* on_token returned false */
 } penlight_llm_stop;
 
-/* One generated token, a stop id included. `text` is what can be shown so far: whole UTF-8 characters only, held back
- * while it might be the beginning of a stop string; it may be empty. Return false to stop. */
+/* One generated token, a stop id included. `text` is what can be shown so far: whole UTF-8
+ * characters only, held back while it might be the beginning of a stop string; it may be empty.
+ * Return false to stop. */
 typedef bool (*penlight_llm_on_token)(void* user, int32_t token, float log_probability,
                                       const char* text, size_t text_size);
 /* Prompt tokens done so far, after each chunk. Return false to stop. */
 typedef bool (*penlight_llm_on_prefill)(void* user, size_t done, size_t total);
 
 typedef struct penlight_llm_request {
-    const int32_t* tokens;          /* the whole prompt, from the beginning of the conversation */
+    const int32_t* tokens; /* the whole prompt, from the beginning of the conversation */
     size_t token_count;
     penlight_llm_sampling sampling;
-    uint32_t max_new_tokens;        /* 0: until a stop or the context is full */
-    const int32_t* stop_ids;        /* besides the model's own */
+    uint32_t max_new_tokens; /* 0: until a stop or the context is full */
+    const int32_t* stop_ids; /* besides the model's own */
     size_t stop_id_count;
-    bool ignore_eos;                /* do not stop at the model's own stop ids */
+    bool ignore_eos; /* do not stop at the model's own stop ids */
     const char* const* stop_strings;
     size_t stop_string_count;
     bool log_probabilities;             /* give them to on_token; NaN otherwise */
@@ -100,11 +101,11 @@ typedef struct penlight_llm_request {
 typedef struct penlight_llm_result {
     penlight_llm_stop stop;
     size_t prompt_tokens;
-    size_t reused_tokens;           /* of the prompt, found in the cache */
+    size_t reused_tokens; /* of the prompt, found in the cache */
     size_t generated_tokens;
     double prefill_seconds;
-    double first_token_seconds;     /* from the call to the first token */
-    double decode_seconds;          /* from the first token to the last */
+    double first_token_seconds; /* from the call to the first token */
+    double decode_seconds;      /* from the first token to the last */
     size_t context_used;
 } penlight_llm_result;
 

@@ -81,7 +81,8 @@ def export_llm(
 
     if not os.fspath(output).endswith(".pte"):
         raise ExportError(
-            f"[export] expected an output that ends in .pte but got {os.fspath(output)!r}; rename it"
+            f"[export] expected an output that ends in .pte but got {os.fspath(output)!r}; "
+            "rename it"
         )
     if cache not in _CACHE_TYPES:
         raise ExportError(f"[cache] expected float16 or float32 but got {cache!r}; choose one")
@@ -139,7 +140,7 @@ class _Job:
         """The packed model without data, and where the bytes of every parameter come from."""
         import torch
 
-        import penlight.edge.ops  # registers the operators
+        import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
         from penlight import models
         from penlight.quantize.transform import pack_layers
 

@@ -95,7 +95,7 @@ class FloatSource:
 
     def chunks(self) -> Iterator[memoryview]:
         """All at once: these are vectors."""
-        yield memoryview(np.ascontiguousarray(self.tensor.read(), np.float32)).cast("B")
+        yield np.ascontiguousarray(self.tensor.read(), np.float32).data.cast("B")
 
 
 @dataclass(frozen=True)
