@@ -265,14 +265,21 @@ class CausalLM(nn.Module):
         tokens: int64 [1, T], at positions input_pos[0] to input_pos[0] + T - 1.
         input_pos: int64 [1]. Earlier positions must have been run before: they are in the cache.
         """
+        return self.head(self.hidden(tokens, input_pos)[:, -1])
+
+    def hidden(self, tokens: Tensor, input_pos: Tensor) -> Tensor:
+        """The stream after the last layer, float32 [1, T, H]; arguments as of `forward`."""
         position = Position(input_pos, tokens.shape[1], self.rope, self.local_rope)
-        x = self.embed_tokens(tokens)  # [1, T, H]
+        x: Tensor = self.embed_tokens(tokens)  # [1, T, H]
         if self.embedding_scale != 1.0:
             x = x * self.embedding_scale
         for layer in self.layers:
             x = layer(x, position)
-        x = self.norm(x[:, -1])  # [1, H]
-        logits: Tensor = self.lm_head(x)
+        return x
+
+    def head(self, x: Tensor) -> Tensor:
+        """Logits float32 [..., V] of rows of the stream [..., H]."""
+        logits: Tensor = self.lm_head(self.norm(x))
         if cap := self.config.logit_softcap:
             logits = torch.tanh(logits / cap) * cap
         return logits
