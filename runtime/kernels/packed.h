@@ -16,7 +16,7 @@
 // nibbles inputs 8c .. 8c+3 and in their high nibbles inputs 8c+4 .. 8c+7 (c: the first index).
 // A weight is scale * (quant - zero) + minimum, with zero 128 for 8 bits, 8 for 4 bits, and 0 for
 // 4 bits with minimums. A block of a float format is [inputs][32 rows].
-// The same facts for writing are in penlight/quantize/formats.py.
+// The same facts in Python are in penlight/edge/packed.py.
 #pragma once
 
 #include "dtype.h"

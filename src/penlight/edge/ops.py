@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from penlight.quantize.formats import PackedFormat
-from penlight.quantize.pack import unpack
+from penlight.edge.packed import PackedFormat, unpack
 
 ALIASING = {"penlight::update_cache": 0}
 """Operators whose result may share the memory of one argument, and which argument that is."""
@@ -42,7 +41,7 @@ def linear(
 ) -> Tensor:
     """``x @ W.T + bias`` with packed W: x float32 [..., K] to float32 [..., out_features].
 
-    ``weight`` is uint8 [nbytes] in a format of `penlight.quantize.formats`. For a quantised format
+    ``weight`` is uint8 [nbytes] in a format of `penlight.edge.packed`. For a quantised format
     the activations are rounded to int8, by groups of the format's size.
     """
     matrix = _unpacked(weight, format, out_features, x.shape[-1])

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from penlight.checkpoints.source import LazyTensor
+from penlight.edge.packed import ROWS, PackedFormat
 from penlight.errors import ExportError
 from penlight.program.write import DataSource
-from penlight.quantize.formats import ROWS, PackedFormat
 from penlight.quantize.pack import PackedSource, pack
 
 __all__ = ["SCHEMES", "FloatSource", "KeptSource", "choose_formats", "weight_source"]

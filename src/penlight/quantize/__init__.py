@@ -1,7 +1,7 @@
 """Weight schemes: from float or already quantised weights to packed bytes."""
 
-from penlight.quantize.formats import PackedFormat
-from penlight.quantize.pack import PackedSource, exact_format, pack, pack_values, unpack
+from penlight.edge.packed import PackedFormat, unpack
+from penlight.quantize.pack import PackedSource, exact_format, pack, pack_values
 from penlight.quantize.scheme import quantize_rows
 
 __all__ = [

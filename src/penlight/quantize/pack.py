@@ -1,7 +1,7 @@
-"""From weights to the bytes the kernels read, and back.
+"""From weights to the bytes the kernels read.
 
 >>> data = b"".join(pack(codes, scales, None, "q4g32"))
->>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
+>>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs], of edge.packed
 
 `PackedSource` makes the bytes of a matrix when they are written: it asks for a few rows at a time,
 so that no more of a matrix is ever in memory. The layout is described in
@@ -18,11 +18,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from penlight.edge.packed import ROWS, Bytes, Codes, Floats, PackedFormat
 from penlight.errors import UnsupportedError
-from penlight.quantize.formats import ROWS, PackedFormat
-from penlight.quantize.scheme import Codes, Floats, quantize_rows
+from penlight.quantize.scheme import quantize_rows
 
-Bytes = NDArray[np.uint8]
 Item = TypeVar("Item", bound=np.generic)
 _CHUNK_WEIGHTS = 1 << 19  # weights that are packed at a time by one thread: 2 MB as float32
 _THREADS = 2
@@ -80,37 +79,6 @@ def exact_format(group: int, low: int, high: int, minimums: bool, wide: bool) ->
         if low + zero >= 0 and high + zero < 1 << bits:
             return text
     raise UnsupportedError(f"[pack] expected codes within 8 bits but got {low} to {high}")
-
-
-def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Floats:
-    """The weights [rows, inputs] that packed bytes hold, exactly as the kernels read them.
-
-    Raises `UnsupportedError` if the size is wrong.
-    """
-    spec = PackedFormat.parse(format)
-    flat = np.frombuffer(data, dtype=np.uint8)
-    if flat.size != spec.nbytes(rows, inputs):
-        raise UnsupportedError(
-            f"[unpack] expected {spec.nbytes(rows, inputs)} bytes but got {flat.size}"
-        )
-    groups, blocks = spec.groups(inputs), -(-rows // ROWS)
-    if not spec.quantized:
-        grouped = _from_floats(flat, spec).reshape(blocks, inputs, ROWS)
-        return np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1, inputs)[:rows]
-    flat = flat.reshape(blocks, groups, spec.group_nbytes)
-    quants = ROWS * spec.group * spec.bits // 8
-    end = quants + ROWS * spec.scale_nbytes
-    codes = flat[:, :, :quants].reshape(blocks, groups, -1, ROWS, 4)
-    if spec.bits == 4:
-        codes = np.stack([codes & 15, codes >> 4], axis=4)  # [block, group, chunk, row, half, 4]
-    # to [block, row, group, inputs of the group]
-    order = (0, 3, 1, 2, 4, 5) if spec.bits == 4 else (0, 3, 1, 2, 4)
-    values = codes.transpose(order).reshape(blocks, ROWS, groups, spec.group).astype(np.float32)
-    values -= spec.zero
-    values *= _scales_of(flat[:, :, quants:end], spec)[..., None]
-    if spec.minimum:
-        values += _scales_of(flat[:, :, end:], spec)[..., None]
-    return values.reshape(blocks * ROWS, -1)[:rows, :inputs]
 
 
 @dataclass
@@ -195,12 +163,6 @@ def _scale_bytes(scales: Floats, blocks: int, spec: PackedFormat) -> Bytes:
     )
 
 
-def _scales_of(data: Bytes, spec: PackedFormat) -> Floats:
-    """[block, group, bytes] to [block, row, group]."""
-    scales = np.ascontiguousarray(data).view(np.float32 if spec.wide else np.float16)
-    return scales.transpose(0, 2, 1).astype(np.float32)
-
-
 def _pack_floats(values: Floats, spec: PackedFormat) -> Bytes:
     rows, inputs = values.shape
     blocks = -(-rows // ROWS)
@@ -218,9 +180,3 @@ def _bfloat16(values: Floats) -> NDArray[np.uint16]:
     bits = values.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16
     return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
-
-
-def _from_floats(flat: Bytes, spec: PackedFormat) -> Floats:
-    if spec.text == "bf16":
-        return (flat.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return flat.view(np.float16 if spec.text == "f16" else np.float32).astype(np.float32)

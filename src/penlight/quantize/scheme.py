@@ -8,16 +8,10 @@ codes mean is exactly what the kernels compute.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
+from penlight.edge.packed import Codes, Floats, PackedFormat
 from penlight.errors import UnsupportedError
-from penlight.quantize.formats import PackedFormat
-
-Codes: TypeAlias = NDArray[np.uint8]
-Floats: TypeAlias = NDArray[np.float32]
 
 # What the largest weight of a group is mapped to, first guesses for the least-squares scale. -8
 # uses the whole range of a signed 4-bit code; the smaller ones clip the largest weight a little.

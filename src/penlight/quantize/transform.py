@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from penlight.edge.packed import PackedFormat
 from penlight.errors import ExportError
-from penlight.quantize.formats import PackedFormat
 
 __all__ = ["PackedEmbedding", "PackedLinear", "pack_layers"]
 

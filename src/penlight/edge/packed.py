@@ -1,21 +1,30 @@
-"""Packed weight formats: what a format string means, and how many bytes it takes.
+"""Packed weights: what a format string means, how many bytes it takes, and what they hold.
 
 >>> PackedFormat.parse("q4g32").nbytes(rows=32, inputs=64)
 1152
+>>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
 
 A quantised format is ``q<bits>g<group>[m][.f32]``: 4 or 8 bits, groups of 16 or 32 inputs that
 share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32 with
 ``.f32``. A weight is ``scale * (code - zero) + minimum``. ``f32``, ``f16`` and ``bf16`` are stored
 as they are. The layout of the bytes is described in ``runtime/kernels/packed.h``, which parses the
-same strings.
+same strings; `penlight.quantize.pack` makes the bytes.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from penlight.errors import UnsupportedError
+
+Bytes: TypeAlias = NDArray[np.uint8]
+Codes: TypeAlias = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float32]
 
 ROWS = 32
 """Rows (outputs) of one block; the last block of a matrix is filled up."""
@@ -82,3 +91,46 @@ class PackedFormat:
     def nbytes(self, rows: int, inputs: int) -> int:
         """Bytes of a matrix of ``rows`` outputs and ``inputs`` inputs."""
         return -(-rows // ROWS) * self.block_nbytes(inputs)
+
+
+def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Floats:
+    """The weights [rows, inputs] that packed bytes hold, exactly as the kernels read them.
+
+    Raises `UnsupportedError` if the size is wrong.
+    """
+    spec = PackedFormat.parse(format)
+    flat = np.frombuffer(data, dtype=np.uint8)
+    if flat.size != spec.nbytes(rows, inputs):
+        raise UnsupportedError(
+            f"[unpack] expected {spec.nbytes(rows, inputs)} bytes but got {flat.size}"
+        )
+    groups, blocks = spec.groups(inputs), -(-rows // ROWS)
+    if not spec.quantized:
+        grouped = _from_floats(flat, spec).reshape(blocks, inputs, ROWS)
+        return np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1, inputs)[:rows]
+    flat = flat.reshape(blocks, groups, spec.group_nbytes)
+    quants = ROWS * spec.group * spec.bits // 8
+    end = quants + ROWS * spec.scale_nbytes
+    codes = flat[:, :, :quants].reshape(blocks, groups, -1, ROWS, 4)
+    if spec.bits == 4:
+        codes = np.stack([codes & 15, codes >> 4], axis=4)  # [block, group, chunk, row, half, 4]
+    # to [block, row, group, inputs of the group]
+    order = (0, 3, 1, 2, 4, 5) if spec.bits == 4 else (0, 3, 1, 2, 4)
+    values = codes.transpose(order).reshape(blocks, ROWS, groups, spec.group).astype(np.float32)
+    values -= spec.zero
+    values *= _scales_of(flat[:, :, quants:end], spec)[..., None]
+    if spec.minimum:
+        values += _scales_of(flat[:, :, end:], spec)[..., None]
+    return values.reshape(blocks * ROWS, -1)[:rows, :inputs]
+
+
+def _scales_of(data: Bytes, spec: PackedFormat) -> Floats:
+    """[block, group, bytes] to [block, row, group]."""
+    scales = np.ascontiguousarray(data).view(np.float32 if spec.wide else np.float16)
+    return scales.transpose(0, 2, 1).astype(np.float32)
+
+
+def _from_floats(flat: Bytes, spec: PackedFormat) -> Floats:
+    if spec.text == "bf16":
+        return (flat.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return flat.view(np.float16 if spec.text == "f16" else np.float32).astype(np.float32)
