@@ -75,8 +75,9 @@ def _aliases(buffer: Node) -> set[Node]:
 def _reads_in_step(node: Node, buffer: Node) -> bool:
     target: Any = node.target
     uses = [argument for argument in node.args if argument is buffer]
-    views = _aliases(buffer).difference(buffer.users)
-    through_view = any(u.target in _MAY_ALIAS or u in views for u in node.all_input_nodes)
+    # A reshape of the buffer shares its memory, one of another tensor does not.
+    readers = _aliases(buffer)
+    through_view = any(u in readers and u.target in _MAY_ALIAS for u in node.all_input_nodes)
     if buffer not in node.all_input_nodes or through_view:
         return False
     capable = IN_PLACE_CAPABLE.get(target._schema.name)
