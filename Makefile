@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | docs | clean     Each makes what it needs, .venv included.
+# make demo | test | lint | bench | docs | interop | clean     Each makes what it needs, .venv included.
 #
 # Needs Python 3.11+ (with venv), make and a C++20 compiler. CMake and Ninja come from PyPI.
 # PYTHON=python3.12 chooses another interpreter, PIP_INDEX_URL another package index.
@@ -17,7 +17,7 @@ FORMATTED := $(shell find runtime examples -name '*.h' -o -name '*.cpp' -o -name
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export PATH := $(BIN):$(PATH)
 
-.PHONY: all demo test lint format bench docs clean
+.PHONY: all demo test lint format bench docs interop clean
 all: $(VENV)/.built
 
 # torch goes first and by itself, so that no other package can choose its build.
@@ -66,6 +66,10 @@ bench: $(VENV)/.built
 
 docs: $(VENV)/.built
 	@$(BIN)/python docs/generate_cli.py
+
+# Every model of the tests through both exporters and runtimes, ExecuTorch's and ours.
+interop: $(VENV)/.built
+	@$(BIN)/python -m tests.interop.table
 
 clean:
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,6 +23,16 @@ Arguments = tuple[Any, ...]
 Modules = dict[str, nn.Module]
 
 
+def relative_error(got: Tensor, right: Tensor) -> float:
+    """The largest difference of finite values, relative to the largest of them in `right`."""
+    got, right = got.double(), right.double()
+    finite = right.isfinite()
+    if not finite.any():
+        return 0.0
+    error = (got - right)[finite].abs().max().item()
+    return error / max(right[finite].abs().max().item(), 1e-300) if error else 0.0
+
+
 @dataclass(frozen=True)
 class ZooModel:
     """One model.
@@ -65,7 +75,7 @@ class ZooModel:
         leaves = tree_leaves(wanted)
         if len(got) != len(leaves):
             return [f"{len(got)} outputs instead of {len(leaves)}"]
-        wrong = []
+        wrong: list[str] = []
         for index, (value, right) in enumerate(zip(got, leaves, strict=True)):
             if not isinstance(right, Tensor):
                 if value != right or type(value) is not type(right):
@@ -88,11 +98,10 @@ class ZooModel:
         finite = right.isfinite()
         if not torch.equal(got[~finite].nan_to_num(7.0), right[~finite].nan_to_num(7.0)):
             return [f"output {index}: infinities or NaN differ"]
-        largest = right[finite].abs().max().item() if finite.any() else 0.0
-        error = (got - right)[finite].abs().max().item() if finite.any() else 0.0
-        if error <= self.tolerance * largest:
+        error = relative_error(got, right)
+        if error <= self.tolerance:
             return []
-        return [f"output {index}: off by {error:.3g} where the largest value is {largest:.3g}"]
+        return [f"output {index}: off by {error:.3g} of the largest value"]
 
     def inputs(self) -> list[tuple[str, Arguments]]:
         """The calls, with equal inputs every time."""
@@ -276,13 +285,20 @@ class IntegerAndBool(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor, flag: Tensor) -> tuple[Any, ...]:
         both = (a > b) & flag | ~(a == 3)
-        shifted = (a << 1) ^ (b & 7) | 1
+        bits = (a * 2) ^ (b & 7) | 1
         mixed = a * 0.5 + flag
         return (
-            a + b * 2 - 7, a // 3, a % 4, -a, both, shifted, mixed, both.sum(), both.any(),
+            a + b * 2 - 7, a // 3, a % 4, -a, both, bits, mixed, both.sum(), both.any(),
             a.to(torch.int32) + 1, (a / b), torch.where(flag, a, b), flag.to(torch.float32).mean(),
             a.clamp(0, 5), torch.maximum(a, b), 3, None,
         )  # fmt: skip
+
+
+class Shifts(nn.Module):
+    """Shifts of integers, negative ones included, by numbers and by tensors."""
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+        return (a << 1, a >> 1, a << b, a.to(torch.int32) >> b.to(torch.int32))
 
 
 class HalfTypes(nn.Module):
@@ -448,6 +464,11 @@ ZOO: tuple[ZooModel, ...] = (
                 torch.tensor([[True], [False]]),
             )
         ),
+    ),
+    ZooModel(
+        "shifts",
+        _one(Shifts),
+        lambda: _forward((torch.arange(-3, 5).reshape(2, 4), torch.tensor([3, 1, 2, 5]))),
     ),
     ZooModel(
         "half_types",
