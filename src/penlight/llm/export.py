@@ -8,11 +8,16 @@ packed and written while the file is written. Memory is that of the capture and 
 
 from __future__ import annotations
 
+import gc
 import json
+import math
 import os
+import shutil
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,37 +68,83 @@ def export_llm(
 
     Args:
         source: a GGUF file, a Hugging Face folder, Meta's folder, or a hub id.
-        output: a path that ends in .pte; it is complete or untouched.
+        output: a path that ends in .pte; the file is complete or untouched.
         quant: one of `SCHEMES`; by default "keep" for GGUF and "q4" for float checkpoints.
         embedding_quant: the same for embedding and output head, which are 8 bit under "q4".
-        context: the most tokens of a conversation; the model's own maximum by default. Memory is
-            taken only as far as it is used.
-        prefill: the most tokens of one forward call.
+        context: the most tokens of a conversation, 2 or more; at most, and by default, the model's
+            own maximum. Memory is taken only as far as it is used.
+        prefill: the most tokens of one forward call, 2 or more.
         cache: element type of keys and values, "float16" or "float32".
         report: called with (step, done, total) as the work goes on.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged or of an unknown architecture.
-        ExportError: wrong arguments, or a model that a program cannot express.
-        OSError: the file cannot be written.
+        ExportError: wrong arguments, a model that a program cannot express, or a file that cannot
+            be written.
     """
     from penlight.checkpoints import open_checkpoint
 
-    if not os.fspath(output).endswith(".pte"):
-        raise ExportError(
-            f"[export] expected an output that ends in .pte but got {os.fspath(output)!r}; "
-            "rename it"
-        )
-    if cache not in _CACHE_TYPES:
-        raise ExportError(f"[cache] expected float16 or float32 but got {cache!r}; choose one")
+    target = Path(output)
+    _check_arguments(target, context, prefill, cache)
     tell = report or (lambda step, done, total: None)
     tell("open the checkpoint", 0, 0)
     with open_checkpoint(os.fspath(source)) as checkpoint:
         scheme = quant or ("keep" if _is_quantised(checkpoint) else "q4")
-        job = _Job(checkpoint, scheme, embedding_quant, context, prefill, cache, tell)
-        with ThreadPoolExecutor(1) as pool:  # reads and hashes while the model is captured
-            digests = pool.submit(checkpoint.provenance.digests)
-            return job.run(Path(output), digests.result)
+        length = min(context or checkpoint.config.context_length, checkpoint.config.context_length)
+        job = _Job(checkpoint, scheme, embedding_quant, length, min(prefill, length), cache, tell)
+        with _in_background(checkpoint.provenance.digests) as digests:
+            return job.run(target, digests)
+
+
+def _check_arguments(output: Path, context: int | None, prefill: int, cache: str) -> None:
+    if output.suffix != ".pte":
+        raise ExportError(
+            f"[export] expected an output that ends in .pte but got {os.fspath(output)!r}; "
+            "rename it"
+        )
+    if output.is_dir() or not output.parent.is_dir():
+        got = "a folder" if output.is_dir() else f"{os.fspath(output.parent)!r}, which is no folder"
+        raise ExportError(
+            f"[{output}] expected a file in a folder that exists but got {got}; choose another"
+        )
+    if cache not in _CACHE_TYPES:
+        raise ExportError(f"[cache] expected float16 or float32 but got {cache!r}; choose one")
+    for name, value in (("context", context), ("prefill", prefill)):
+        if value is not None and value < 2:
+            raise ExportError(
+                f"[{name}] expected at least 2 tokens but got {value}; leave it out for the default"
+            )
+
+
+@contextmanager
+def _in_background(
+    digests: Callable[[Callable[[int], None]], dict[str, str]],
+) -> Iterator[Callable[[], dict[str, str]]]:
+    """Runs `digests` beside the body, which waits for the result; gives up when the body ends."""
+    ended = threading.Event()
+
+    def on_chunk(_: int) -> None:
+        if ended.is_set():
+            raise InterruptedError
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(digests, on_chunk)
+        try:
+            yield future.result
+        finally:
+            ended.set()
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Graphs are many small objects: looking for cycles among them takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _is_quantised(checkpoint: Checkpoint) -> bool:
@@ -102,10 +153,12 @@ def _is_quantised(checkpoint: Checkpoint) -> bool:
 
 @dataclass
 class _Job:
+    """One export. context, prefill: tokens, within what the model can."""
+
     checkpoint: Checkpoint
     scheme: str
     embedding_scheme: str | None
-    context: int | None
+    context: int
     prefill: int
     cache: str
     tell: Report
@@ -116,18 +169,27 @@ class _Job:
 
         begin = time.perf_counter()
         self.tell("capture the model", 0, 0)
-        model, constants = self._model()
-        captured = self._capture(model)
-        begin = self._lap("capture", begin)
-        self.tell("lower the graph", 0, 0)
-        edge = to_edge(captured, constant_methods=self._constant_methods(model))
-        program = edge.to_executorch(constants=constants)
+        with _without_collection():
+            model, formats, constants = self._model()
+            _check_space(output, constants)
+            captured = self._capture(model)
+            begin = self._lap("capture", begin)
+            self.tell("lower the graph", 0, 0)
+            edge = to_edge(captured, constant_methods=self._constant_methods())
+            program = edge.to_executorch(constants=constants)
         begin = self._lap("lower", begin)
         self.tell("hash the checkpoint", 0, 0)
-        card = self._card(model, digests())
+        card = self._card(formats, digests())
         for key, data in self._named_data(card).items():
             program.builder.add_named_data(key, Blob(data))
-        program.save(output, lambda done, total: self.tell("write", done, total))
+        begin = self._lap("hash", begin)
+        try:
+            program.save(output, lambda done, total: self.tell("write", done, total))
+        except OSError as error:
+            raise ExportError(
+                f"[{output}] expected a file that can be written but got: {error.strerror}; "
+                "choose another place"
+            ) from None
         self._lap("write", begin)
         return ExportReport(output, output.stat().st_size, card, self.seconds)
 
@@ -136,8 +198,8 @@ class _Job:
         self.seconds[step] = end - begin
         return end
 
-    def _model(self) -> tuple[nn.Module, dict[str, DataSource]]:
-        """The packed model without data, and where the bytes of every parameter come from."""
+    def _model(self) -> tuple[nn.Module, dict[str, str], dict[str, DataSource]]:
+        """The packed model without data; by parameter, formats and where the bytes come from."""
         import torch
 
         import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
@@ -146,9 +208,8 @@ class _Job:
 
         tensors = self.checkpoint.tensors
         config = self.checkpoint.config
-        context = min(self.context or config.context_length, config.context_length)
         model = models.build(
-            config, context=context, cache_dtype=getattr(torch, self.cache), device="meta"
+            config, context=self.context, cache_dtype=getattr(torch, self.cache), device="meta"
         )
         models.check_tensors(model, self.checkpoint)
         matrices = {
@@ -172,8 +233,7 @@ class _Job:
                 sources[name] = weight_source(tensors[name], formats[name])
         for name in formats:
             sources.setdefault(name, sources[stored[name]])  # tied: one source, stored once
-        self.formats, self.length = formats, context
-        return model, sources
+        return model, formats, sources
 
     def _capture(self, model: nn.Module) -> ExportedProgram:
         import torch
@@ -182,10 +242,9 @@ class _Job:
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         with mode:
             _make_fake(model)
-            tokens = torch.zeros(1, 8, dtype=torch.int64)
+            tokens = torch.zeros(1, 2, dtype=torch.int64)
             position = torch.zeros(1, dtype=torch.int64)
-        longest = max(2, min(self.prefill, self.length))
-        length = torch.export.Dim("length", min=1, max=longest)
+        length = torch.export.Dim("length", min=1, max=self.prefill)
         static = torch.export.Dim.STATIC
         with torch.no_grad():
             return torch.export.export(
@@ -194,36 +253,38 @@ class _Job:
                 dynamic_shapes={"tokens": {0: static, 1: length}, "input_pos": {0: static}},
             )
 
-    def _constant_methods(self, model: nn.Module) -> dict[str, Any]:
+    def _constant_methods(self) -> dict[str, Any]:
         """What ExecuTorch's language-model runners ask a program for."""
-        tokenizer = self.checkpoint.tokenizer
-        stops = list(tokenizer.stop_ids) if tokenizer else []
-        if tokenizer and tokenizer.eos_id is not None and tokenizer.eos_id not in stops:
-            stops.insert(0, tokenizer.eos_id)
-        bos = tokenizer.bos_id if tokenizer else None
-        return {
-            "get_bos_id": -1 if bos is None else bos,
-            "get_eos_ids": stops,
-            "get_max_seq_len": max(2, min(self.prefill, self.length)),
-            "get_max_context_len": self.length,
+        methods: dict[str, Any] = {
+            "get_max_seq_len": self.prefill,
+            "get_max_context_len": self.context,
             "get_vocab_size": self.checkpoint.config.vocab_size,
             "get_n_layers": self.checkpoint.config.layers,
             "use_kv_cache": True,
             "use_sdpa_with_kv_cache": False,
             "enable_dynamic_shape": True,
         }
+        tokenizer = self.checkpoint.tokenizer
+        if tokenizer is None:
+            return methods
+        if tokenizer.bos_id is not None:
+            methods["get_bos_id"] = tokenizer.bos_id
+        ends = [*tokenizer.stop_ids] if tokenizer.eos_id is None else [tokenizer.eos_id]
+        ends += [token for token in tokenizer.stop_ids if token not in ends]
+        if ends:
+            methods["get_eos_ids"] = ends
+        return methods
 
-    def _card(self, model: nn.Module, digests: dict[str, str]) -> dict[str, Any]:
+    def _card(self, formats: dict[str, str], digests: dict[str, str]) -> dict[str, Any]:
         origin = self.checkpoint.provenance
-        shapes = (tensor.shape for tensor in self.checkpoint.tensors.values())
-        sizes = [_product(shape) for shape in shapes]
+        tensors = self.checkpoint.tensors.values()
         return {
             "name": origin.name,
             "architecture": self.checkpoint.config.architecture,
-            "parameters": sum(sizes),
-            "context_length": self.length,
+            "parameters": sum(math.prod(tensor.shape) for tensor in tensors),
+            "context_length": self.context,
             "scheme": self.scheme,
-            "formats": sorted(set(self.formats.values())),
+            "formats": sorted(set(formats.values())),
             "cache": self.cache,
             "licence": origin.licence,
             "source": digests,
@@ -263,11 +324,15 @@ def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+def _check_space(output: Path, constants: dict[str, DataSource]) -> None:
+    """Raise ExportError if the weights do not fit on the disk; a tied one is stored once."""
+    needed = sum(source.nbytes for source in {id(s): s for s in constants.values()}.values())
+    free = shutil.disk_usage(output.parent).free
+    if needed > free:
+        raise ExportError(
+            f"[{output}] expected {needed / 1e6:,.0f} MB of free space but got {free / 1e6:,.0f} "
+            "MB; free some, or choose another place"
+        )
 
 
 def _make_fake(model: nn.Module) -> None:

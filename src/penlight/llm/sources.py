@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 
 from penlight.checkpoints.source import LazyTensor
-from penlight.edge.packed import ROWS, PackedFormat
+from penlight.edge.packed import PackedFormat
 from penlight.errors import ExportError
 from penlight.program.write import DataSource
-from penlight.quantize.pack import PackedSource, pack
+from penlight.quantize.pack import PackedSource, in_blocks, pack
 
 __all__ = ["SCHEMES", "FloatSource", "KeptSource", "choose_formats", "weight_source"]
 
@@ -47,7 +47,6 @@ _KEPT = {
     "float16": "f16",
     "bfloat16": "bf16",
 }
-_CHUNK_WEIGHTS = 1 << 20
 
 
 def choose_formats(
@@ -114,8 +113,11 @@ class KeptSource:
         """A few blocks of rows at a time."""
         rows, inputs = self.tensor.shape
         zero = PackedFormat.parse(self.format).zero
-        step = max(_CHUNK_WEIGHTS // max(inputs, 1) // ROWS, 1) * ROWS
-        for first in range(0, rows, step):
-            part = self.tensor.raw_quantised(first, min(first + step, rows))
-            codes = (part.codes.astype(np.int16) + zero).astype(np.uint8)
-            yield from pack(codes, part.scales, part.minimums, self.format)
+
+        def make(first: int, end: int) -> memoryview:
+            part = self.tensor.raw_quantised(first, end)
+            codes = part.codes.view(np.uint8) + np.uint8(zero)  # modulo 256, and back in range
+            (block,) = pack(codes, part.scales, part.minimums, self.format)
+            return block
+
+        yield from in_blocks(make, rows, inputs)

@@ -10,6 +10,7 @@ so that no more of a matrix is ever in memory. The layout is described in
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -103,23 +104,33 @@ class PackedSource:
     def chunks(self) -> Iterator[memoryview]:
         """The bytes, in order, made a few blocks ahead."""
 
-        def make(first: int) -> memoryview:
-            return pack_values(self.read(first, min(first + step, self.rows)), self.format)
+        def make(first: int, end: int) -> memoryview:
+            return pack_values(self.read(first, end), self.format)
 
-        step = _rows_per_chunk(self.inputs)
-        starts = list(range(0, self.rows, step))
-        if self.threads < 2 or len(starts) < 2:
-            yield from map(make, starts)
-            return
-        with ThreadPoolExecutor(self.threads) as pool:
-            ahead = [pool.submit(make, first) for first in starts[: self.threads]]
-            for first in [*starts[self.threads :], None]:
-                done = ahead.pop(0)
-                yield done.result()
-                if first is not None:
-                    ahead.append(pool.submit(make, first))
-            for rest in ahead:
-                yield rest.result()
+        yield from in_blocks(make, self.rows, self.inputs, self.threads)
+
+
+def in_blocks(
+    make: Callable[[int, int], memoryview], rows: int, inputs: int, threads: int = _THREADS
+) -> Iterator[memoryview]:
+    """``make(first, end)`` for consecutive rows, a few blocks at a time, in order.
+
+    With more than one thread, as many are made ahead of the one that is given.
+    """
+    step = _rows_per_chunk(inputs)
+    ranges = [(first, min(first + step, rows)) for first in range(0, rows, step)]
+    if threads < 2 or len(ranges) < 2:
+        for first, end in ranges:
+            yield make(first, end)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = deque(pool.submit(make, *part) for part in ranges[:threads])
+        for part in ranges[threads:]:
+            done = ahead.popleft().result()
+            ahead.append(pool.submit(make, *part))
+            yield done
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _rows_per_chunk(inputs: int) -> int:
