@@ -3,6 +3,7 @@
 import re
 import struct
 import subprocess
+import tempfile
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -101,13 +102,19 @@ def refusal(data: bytes) -> str | None:
 
 def drive(driver: Path, programs: list[bytes]) -> list[str]:
     """The driver's answer to each program. Fails if a sanitizer speaks or it takes too long."""
-    pack = driver.parent / "pack"
-    pack.write_bytes(b"".join(struct.pack("<I", len(data)) + data for data in programs))
     # A hostile plan may ask for any amount of memory; refusing it is the allocator's part.
     environment = {"ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1"}
-    result = subprocess.run(
-        [driver, pack], capture_output=True, text=True, timeout=120, env=environment, check=False
-    )
+    with tempfile.NamedTemporaryFile() as pack:
+        pack.writelines(struct.pack("<I", len(data)) + data for data in programs)
+        pack.flush()
+        result = subprocess.run(
+            [driver, pack.name],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+            check=False,
+        )
     assert result.returncode == 0, result.stdout[-300:] + result.stderr[:3000]
     answers = result.stdout.splitlines()
     assert len(answers) == len(programs)
