@@ -3,10 +3,10 @@
 namespace penlight::kernels {
 
 bool parse_packed(std::string_view text, PackedFormat* format) {
-    if (text == "f32") return *format = {32, 1, false, false, PENLIGHT_FLOAT}, true;
-    if (text == "f16") return *format = {16, 1, false, false, PENLIGHT_HALF}, true;
-    if (text == "bf16") return *format = {16, 1, false, false, PENLIGHT_BFLOAT16}, true;
-    PackedFormat f{0, 0, false, false, PENLIGHT_UINT8};
+    if (text == "f32") return *format = {32, 1, false, false, PENLIGHT_FLOAT, 0}, true;
+    if (text == "f16") return *format = {16, 1, false, false, PENLIGHT_HALF, 0}, true;
+    if (text == "bf16") return *format = {16, 1, false, false, PENLIGHT_BFLOAT16, 0}, true;
+    PackedFormat f{0, 0, false, false, PENLIGHT_UINT8, 1};
     auto take = [&](std::string_view prefix) {
         if (text.substr(0, prefix.size()) != prefix) return false;
         text.remove_prefix(prefix.size());
@@ -16,6 +16,7 @@ bool parse_packed(std::string_view text, PackedFormat* format) {
     f.group = take("g32") ? 32 : take("g16") ? 16 : 0;
     f.minimum = take("m");
     f.wide = take(".f32");
+    if (take(".a16")) f.planes = 2;
     if (f.bits == 0 || f.group == 0 || !text.empty()) return false;
     *format = f;
     return true;

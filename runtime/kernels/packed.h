@@ -4,8 +4,14 @@
 //   if (!parse_packed("q4g32", &f)) ...            // 4 bits, groups of 32 inputs, fp16 scales
 //   int64_t bytes = f.nbytes(rows, inputs);        // -1 on overflow
 //
-// Formats: q<bits>g<group>[m][.f32] with bits 4 or 8 and group 16 or 32; "m" adds a minimum to each
-// group; scales and minimums are fp16, or fp32 with ".f32". And f32, f16, bf16.
+// Formats: q<bits>g<group>[m][.f32][.a16] with bits 4 or 8 and group 16 or 32; "m" adds a minimum
+// to each group; scales and minimums are fp16, or fp32 with ".f32". And f32, f16, bf16.
+//
+// Activations that meet quantised weights are rounded, by groups of the same size, to q * s with
+// s = max|x| / levels. Levels are 127, or with ".a16", which leaves the weights' bytes as they are,
+// 16256 = 127 * 128: then q = 128 * high + low with both in int8, and their dot products with the
+// weights, summed apart, are put together before they are scaled. All of this is exact in int32:
+// |sum| <= 32 * 255 * 16256 < 2^27 per group.
 //
 // Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole
 // groups. Fillers have the value zero. A block of a quantised format is, for each group of inputs,
@@ -31,6 +37,7 @@ struct PackedFormat {
     bool minimum;
     bool wide;      // scales and minimums are fp32
     int32_t dtype;  // of a float format, else PENLIGHT_UINT8
+    int planes;     // int8 numbers of an activation: 1, or 2 with ".a16"
 
     bool quantized() const { return dtype == PENLIGHT_UINT8; }
     int zero() const { return bits == 8 ? 128 : minimum ? 0 : 8; }
@@ -62,16 +69,16 @@ struct PackedProduct {
 };
 
 struct PackedCore {
-    int tile;  // tokens that are computed together
-    // Quantises tile number `index` of the activations to int8, by groups.
+    int tile[2];  // tokens that are computed together, for one and for two planes
+    // Quantises tile number `index` of the activations by groups.
     void (*quantize)(const PackedProduct& p, int64_t index);
     // All tokens' outputs of one block of rows.
     void (*block)(const PackedProduct& p, int64_t block);
 };
-// Bytes of one token's quantised activations: the int8 values, and for each group the scale, the
+// Bytes of one token's quantised activations: the int8 planes, and for each group the scale, the
 // correction for the weights' zero, and the scaled sum.
 inline int64_t quantized_token_bytes(const PackedFormat& f, int64_t inputs) {
-    return f.groups(inputs) * (f.group + 12);
+    return f.groups(inputs) * (f.planes * f.group + 12);
 }
 
 }  // namespace penlight::kernels

@@ -47,10 +47,10 @@ Status packed_linear_out(Context& ctx, const Tensor& x, const Tensor& weight,
                 "expected %lld bytes of scratch memory but got %zu; load the method "
                 "again",
                 static_cast<long long>(needed), ctx.scratch_size);
-        ctx.parallel_for((p.tokens + core.tile - 1) / core.tile, 4,
-                         [&](int64_t begin, int64_t end) {
-                             for (int64_t i = begin; i < end; i++) core.quantize(p, i);
-                         });
+        const int64_t tile = core.tile[p.format.planes - 1];
+        ctx.parallel_for((p.tokens + tile - 1) / tile, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; i++) core.quantize(p, i);
+        });
     }
     ctx.parallel_for((p.rows + packed_rows - 1) / packed_rows, 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) core.block(p, i);
@@ -64,7 +64,8 @@ size_t packed_linear_scratch(uint32_t, const Tensor& x, const Tensor&, std::stri
     if (x.rank < 1 || !parse_packed(format, &f) || !f.quantized()) return 0;
     const int64_t inputs = x.max_sizes[x.rank - 1];
     int64_t bytes;
-    if (inputs > INT64_MAX / 16 || __builtin_mul_overflow(f.groups(inputs), f.group + 12, &bytes))
+    if (inputs > INT64_MAX / 16 ||
+        __builtin_mul_overflow(f.groups(inputs), f.planes * f.group + 12, &bytes))
         return SIZE_MAX;
     for (int32_t d = 0; d + 1 < x.rank; d++)
         if (__builtin_mul_overflow(bytes, x.max_sizes[d], &bytes)) return SIZE_MAX;

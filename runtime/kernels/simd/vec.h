@@ -9,7 +9,7 @@
 // V   `lanes` floats. vload_n reads the first n < lanes elements, the rest is zero; vstore_n writes
 //     them alone. vfma(a, b, c) = a * b + c. vround: to nearest, ties to even. vpow2: 2^v for
 //     integral v in [-126, 127]. *_half: IEEE binary16, rounded to nearest even.
-// I   `lanes` int32.
+// I   `lanes` int32. ijoin(high, low) = 128 * high + low.
 // W   `lanes` rows of four weight bytes, as the packed layout of quantised weights holds them.
 // X   four int8 activations, repeated for each row.
 // dot_u4(acc, w, x): acc[r] += sum_j w[r][j] * x[j] for w in 0..15.

@@ -57,6 +57,7 @@ PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
 }
 
 PENLIGHT_INLINE I iset(int32_t x) { return _mm256_set1_epi32(x); }
+PENLIGHT_INLINE I ijoin(I high, I low) { return _mm256_add_epi32(_mm256_slli_epi32(high, 7), low); }
 PENLIGHT_INLINE V ifloat(I a) { return _mm256_cvtepi32_ps(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

@@ -45,6 +45,7 @@ PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
 }
 
 PENLIGHT_INLINE I iset(int32_t x) { return _mm512_set1_epi32(x); }
+PENLIGHT_INLINE I ijoin(I high, I low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low); }
 PENLIGHT_INLINE V ifloat(I a) { return _mm512_cvtepi32_ps(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return _mm512_loadu_si512(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }

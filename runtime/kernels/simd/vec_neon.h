@@ -50,6 +50,7 @@ PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
 }
 
 PENLIGHT_INLINE I iset(int32_t x) { return vdupq_n_s32(x); }
+PENLIGHT_INLINE I ijoin(I high, I low) { return vaddq_s32(vshlq_n_s32(high, 7), low); }
 PENLIGHT_INLINE V ifloat(I a) { return vcvtq_f32_s32(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return vld1q_u8(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return vandq_u8(w, vdupq_n_u8(15)); }

@@ -34,6 +34,7 @@ PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) { return kernels::bfloat16_t
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) { *p = static_cast<int8_t>(v); }
 
 PENLIGHT_INLINE I iset(int32_t x) { return x; }
+PENLIGHT_INLINE I ijoin(I high, I low) { return high * 128 + low; }
 PENLIGHT_INLINE V ifloat(I a) { return static_cast<float>(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
 PENLIGHT_INLINE W low_nibbles(W w) {

@@ -66,6 +66,7 @@ PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
 }
 
 PENLIGHT_INLINE I iset(int32_t x) { return wasm_i32x4_splat(x); }
+PENLIGHT_INLINE I ijoin(I high, I low) { return wasm_i32x4_add(wasm_i32x4_shl(high, 7), low); }
 PENLIGHT_INLINE V ifloat(I a) { return wasm_f32x4_convert_i32x4(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return wasm_v128_load(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return wasm_v128_and(w, wasm_i8x16_const_splat(15)); }

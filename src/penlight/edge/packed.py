@@ -4,10 +4,11 @@
 1152
 >>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
 
-A quantised format is ``q<bits>g<group>[m][.f32]``: 4 or 8 bits, groups of 16 or 32 inputs that
+A quantised format is ``q<bits>g<group>[m][.f32][.a16]``: 4 or 8 bits, groups of 16 or 32 inputs that
 share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32 with
 ``.f32``. A weight is ``scale * (code - zero) + minimum``. ``f32``, ``f16`` and ``bf16`` are stored
-as they are. The layout of the bytes is described in ``runtime/kernels/packed.h``, which parses the
+as they are. ``.a16`` changes no byte: it asks for activations of twice the bits, for weights whose
+own error is so small that activations of 8 bits would add more to it. The layout of the bytes is described in ``runtime/kernels/packed.h``, which parses the
 same strings; `penlight.quantize.pack` makes the bytes.
 """
 
@@ -30,7 +31,7 @@ ROWS = 32
 """Rows (outputs) of one block; the last block of a matrix is filled up."""
 
 _FLOATS = {"f32": 4, "f16": 2, "bf16": 2}
-_QUANTISED = re.compile(r"q(4|8)g(16|32)(m?)((?:\.f32)?)")
+_QUANTISED = re.compile(r"q(4|8)g(16|32)(m?)((?:\.f32)?)((?:\.a16)?)")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class PackedFormat:
     group: int
     minimum: bool = False
     wide: bool = False
+    levels: int = 127
+    """Largest magnitude of a rounded activation: 127, or 127 * 128 with ``.a16``."""
 
     @classmethod
     def parse(cls, text: str) -> PackedFormat:
@@ -51,11 +54,12 @@ class PackedFormat:
         match = _QUANTISED.fullmatch(text)
         if match is None:
             raise UnsupportedError(
-                f"[format] expected q4g32, q8g32, q4g32m, q8g16.f32 or the like, or f32, f16, bf16 "
+                f"[format] expected q4g32, q8g32.a16, q4g32m, q8g16.f32 or the like, or f32, f16, bf16 "
                 f"but got {text!r}; choose one of these"
             )
-        bits, group, minimum, wide = match.groups()
-        return cls(text, int(bits), int(group), bool(minimum), bool(wide))
+        bits, group, minimum, wide, double = match.groups()
+        levels = 127 * 128 if double else 127
+        return cls(text, int(bits), int(group), bool(minimum), bool(wide), levels)
 
     @property
     def quantized(self) -> bool:
