@@ -12,7 +12,8 @@ import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
 from penlight.quantize import pack_values
 
 FORMATS = ["q4g32", "q4g32m", "q4g16.f32", "q4g16m.f32", "q8g32", "q8g32m", "q8g16m.f32", "q8g16",
-           "q4g32.a16", "q4g32m.a16", "q8g32.a16", "q8g16m.f32.a16", "q4g16.a16", "bf16", "f16", "f32"]  # fmt: skip
+           "q4g32.a16", "q4g32m.a16", "q8g32.a16", "q8g16m.f32.a16", "q4g16.a16",
+           "bf16", "f16", "f32"]  # fmt: skip
 
 
 @pytest.fixture(params=available())

@@ -4,12 +4,13 @@
 1152
 >>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
 
-A quantised format is ``q<bits>g<group>[m][.f32][.a16]``: 4 or 8 bits, groups of 16 or 32 inputs that
-share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32 with
+A quantised format is ``q<bits>g<group>[m][.f32][.a16]``: 4 or 8 bits, groups of 16 or 32 inputs
+that share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32 with
 ``.f32``. A weight is ``scale * (code - zero) + minimum``. ``f32``, ``f16`` and ``bf16`` are stored
 as they are. ``.a16`` changes no byte: it asks for activations of twice the bits, for weights whose
-own error is so small that activations of 8 bits would add more to it. The layout of the bytes is described in ``runtime/kernels/packed.h``, which parses the
-same strings; `penlight.quantize.pack` makes the bytes.
+own error is so small that activations of 8 bits would add more to it. The layout of the bytes is
+described in ``runtime/kernels/packed.h``, which parses the same strings; `penlight.quantize.pack`
+makes the bytes.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class PackedFormat:
         match = _QUANTISED.fullmatch(text)
         if match is None:
             raise UnsupportedError(
-                f"[format] expected q4g32, q8g32.a16, q4g32m, q8g16.f32 or the like, or f32, f16, bf16 "
-                f"but got {text!r}; choose one of these"
+                f"[format] expected q4g32, q8g32.a16, q4g32m, q8g16.f32 or the like, or f32, f16, "
+                f"bf16 but got {text!r}; choose one of these"
             )
         bits, group, minimum, wide, double = match.groups()
         levels = 127 * 128 if double else 127
