@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | docs | interop | clean     Each makes what it needs, .venv included.
+# make demo | test | lint | bench | docs | interop | clean   Each makes what it needs, .venv too.
 #
 # Needs Python 3.11+ (with venv), make and a C++20 compiler. CMake and Ninja come from PyPI.
 # PYTHON=python3.12 chooses another interpreter, PIP_INDEX_URL another package index.
@@ -66,6 +66,7 @@ bench: $(VENV)/.built
 
 docs: $(VENV)/.built
 	@$(BIN)/python docs/generate_cli.py
+	@$(BIN)/python docs/generate_operators.py
 
 # Every model of the tests through both exporters and runtimes, ExecuTorch's and ours.
 interop: $(VENV)/.built

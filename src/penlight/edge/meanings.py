@@ -177,8 +177,8 @@ def _dist(x: Tensor, y: Tensor, p: float = 2) -> Tensor:
 
 @_means(aten.addmv.default)
 def _addmv(x: Tensor, matrix: Tensor, vector: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    product = torch.mv(matrix, vector) * alpha
-    return product + x * beta if beta else product.clone()  # NaN times 0 is not added  # type: ignore[no-any-return]
+    product: Tensor = torch.mv(matrix, vector) * alpha
+    return product + x * beta if beta else product  # NaN times 0 is not added
 
 
 @_means(aten.round.decimals)
