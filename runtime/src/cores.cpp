@@ -1,18 +1,24 @@
 // How many threads to use when nobody says: the cores that are fast and ours.
-#include <cstdio>
-#include <thread>
-
 #include "threads.h"
 
 #if defined(__linux__)
 #include <sched.h>
+
+#include <cstdio>
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
+#endif
+#ifndef PENLIGHT_SINGLE_THREADED
+#include <thread>
 #endif
 
 namespace penlight {
 
-#if defined(__linux__)
+#if defined(PENLIGHT_SINGLE_THREADED)
+
+uint32_t default_thread_count() { return 1; }
+
+#elif defined(__linux__)
 namespace {
 
 // The first number in a file of /sys, or -1.

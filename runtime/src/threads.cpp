@@ -4,13 +4,14 @@
 
 #include "kernel.h"
 
-#if defined(_WIN32) || (defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__))
-#define PENLIGHT_SINGLE_THREADED 1
-#else
+#if defined(_WIN32)
+#include <windows.h>
+#elif !defined(PENLIGHT_SINGLE_THREADED)
 #include <pthread.h>
 #include <sched.h>
 #endif
 
+#ifndef PENLIGHT_SINGLE_THREADED
 namespace penlight {
 
 namespace {
@@ -30,7 +31,9 @@ void pause() {
 }
 
 void yield() {
-#ifndef PENLIGHT_SINGLE_THREADED
+#if defined(_WIN32)
+    SwitchToThread();
+#else
     sched_yield();
 #endif
 }
@@ -46,9 +49,21 @@ ThreadPool::~ThreadPool() {
     for (uint32_t i = 0; i < started_; i++) join(workers_[i]);
 }
 
-#ifdef PENLIGHT_SINGLE_THREADED
-bool ThreadPool::start(Worker&) { return false; }
-void ThreadPool::join(Worker&) {}
+#if defined(_WIN32)
+bool ThreadPool::start(Worker& worker) {
+    auto run = [](void* argument) -> DWORD {
+        work_loop(argument);
+        return 0;
+    };
+    HANDLE thread = CreateThread(nullptr, 0, run, &worker, 0, nullptr);
+    worker.thread = reinterpret_cast<uintptr_t>(thread);
+    return thread != nullptr;
+}
+void ThreadPool::join(Worker& worker) {
+    auto thread = reinterpret_cast<HANDLE>(worker.thread);
+    WaitForSingleObject(thread, INFINITE);
+    CloseHandle(thread);
+}
 #else
 bool ThreadPool::start(Worker& worker) {
     pthread_t thread;
@@ -162,6 +177,7 @@ void ThreadPool::wait_for_job(uint32_t seen) {
 }
 
 }  // namespace penlight
+#endif
 
 void penlight_parallel_for(penlight_context* context, int64_t count, int64_t grain,
                            void (*body)(void* arg, int64_t begin, int64_t end), void* arg) {

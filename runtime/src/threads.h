@@ -9,16 +9,33 @@
 // after a job, to catch the next one of the same run, then sleep.
 #pragma once
 
+#include <cstdint>
+
+// WebAssembly without its threads proposal has one thread, and no standard header about more.
+#if defined(__wasm__) && !defined(_REENTRANT)
+#define PENLIGHT_SINGLE_THREADED 1
+#else
 #include <atomic>
 #include <condition_variable>
-#include <cstdint>
 #include <mutex>
+#endif
 
 namespace penlight {
 
 // Performance cores that this process may run on; at least 1.
 uint32_t default_thread_count();
 
+#ifdef PENLIGHT_SINGLE_THREADED
+class ThreadPool {
+  public:
+    using Body = void (*)(void* arg, int64_t begin, int64_t end);
+    void resize(uint32_t) {}
+    uint32_t threads() const { return 1; }
+    void parallel_for(int64_t count, int64_t, Body body, void* arg) {
+        if (count > 0) body(arg, 0, count);
+    }
+};
+#else
 class ThreadPool {
   public:
     static constexpr uint32_t max_threads = 256;
@@ -40,7 +57,7 @@ class ThreadPool {
     struct Worker {
         ThreadPool* pool;
         uint32_t index;
-        uintptr_t thread;  // pthread_t
+        uintptr_t thread;  // pthread_t, or on Windows a HANDLE
     };
     struct Job {
         Body body;
@@ -72,5 +89,6 @@ class ThreadPool {
     uint32_t started_ = 0;  // workers that exist
     Worker workers_[max_threads - 1]{};
 };
+#endif
 
 }  // namespace penlight
