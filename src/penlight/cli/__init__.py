@@ -8,6 +8,7 @@ start with an underscore are helpers. Verbs are imported when they are used, so 
 
 from __future__ import annotations
 
+import io
 import sys
 
 __all__ = ["main"]
@@ -17,4 +18,7 @@ def main() -> None:
     """Run the command line on ``sys.argv`` and exit with its code."""
     from penlight.cli._app import run_command_line
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal's encoding lacks
     sys.exit(run_command_line(sys.argv[1:]))

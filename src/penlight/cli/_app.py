@@ -5,7 +5,6 @@ Exit codes: 0 fine, 1 an error, 2 wrong usage, 130 interrupted, 141 nobody reads
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import pkgutil
@@ -17,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import penlight.cli
-from penlight.cli._terminal import print_error
+from penlight.cli._terminal import describe, print_error
 from penlight.errors import PenlightError
 
 SUMMARY = "Export PyTorch models to one .pte file, and run them on the device."
@@ -126,7 +125,7 @@ def _report(error: BaseException, verb: str) -> int:
         case PenlightError():
             print_error(str(error))
         case OSError():
-            print_error(f"[{verb}] {_describe(error)}")
+            print_error(f"[{verb}] {describe(error)}")
         case MemoryError():
             print_error(f"[{verb}] out of memory; close other programs or use a smaller model")
         case ModuleNotFoundError(name=str(name)) if name.split(".")[0] != "penlight":
@@ -150,18 +149,3 @@ def _usage(error: typer.TyperException, verb: str) -> int:
         message = " ".join(error.format_message().split()).rstrip(".")
         print_error(f"[{verb}] {message}; see {command} --help")
     return 2
-
-
-def _describe(error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
-    path = f" {error.filename}" if error.filename is not None else ""
-    advice = {
-        errno.ENOENT: "check the path",
-        errno.EACCES: "check the permissions of the file and its folder",
-        errno.EPERM: "check the permissions of the file and its folder",
-        errno.ENOSPC: "free some space or write elsewhere",
-        errno.EDQUOT: "free some space or write elsewhere",
-        errno.EISDIR: "give a file, not a folder",
-        errno.EROFS: "write elsewhere",
-    }.get(error.errno or 0)
-    return f"{reason}:{path}" + (f"; {advice}" if advice else "") if path else reason

@@ -12,22 +12,32 @@ from penlight.errors import CheckpointError
 
 __all__ = ["program_of"]
 
+_IDENTIFIER = b"ET12"  # of a program, at its fifth byte
+
 
 def program_of(model: str) -> Path:
     """The .pte file to run: the model itself, or what its checkpoint was exported to.
 
-    Raises CheckpointError if there is nothing of that name.
+    Raises CheckpointError if there is nothing of that name, or it cannot be exported.
     """
-    if model.endswith(".pte"):
-        return Path(model)
+    path = Path(model)
+    if model.endswith(".pte") or _is_program(path):
+        return path
     cached = _folder() / f"{_stem(model)}-{_key(model)}.pte"
     if not cached.exists():
         from penlight.cli._llm import export_checkpoint
 
-        print(f"exporting {model} to {cached}", file=sys.stderr)
+        print(f"exporting {model} to {cached}, once", file=sys.stderr)
         cached.parent.mkdir(parents=True, exist_ok=True)
         export_checkpoint(model, cached)
     return cached
+
+
+def _is_program(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8)[4:] == _IDENTIFIER
 
 
 def _folder() -> Path:
@@ -41,22 +51,24 @@ def _stem(model: str) -> str:
 
 
 def _key(model: str) -> str:
-    """Changes whenever the checkpoint's files or this package do."""
+    """Changes whenever the checkpoint's files or this package do; a hub id is taken at its word."""
+    from penlight.checkpoints.hub import is_hub_id
+
     digest = hashlib.sha256(penlight.__version__.encode())
     path = Path(model)
-    if path.is_file():
-        files = [path]
-    elif path.is_dir():
+    if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file())
-    elif len(Path(model).parts) == 2 and not path.is_absolute():
-        files = []  # a hub id
+    elif path.exists():
+        files = [path]
+    elif is_hub_id(model) and model[0] != "." and (model.count("/") == 2 or path.suffix != ".gguf"):
+        files = []  # owner/name or owner/name/file.gguf
     else:
         raise CheckpointError(
-            f"[{model}] expected a .pte file, a checkpoint or a hub id but there is no such file "
-            "or folder; check the path"
+            f"[{model}] expected a .pte file, a checkpoint or a hub id (owner/name) but there is "
+            "no such file or folder; check the path"
         )
-    digest.update(str(path.resolve() if files else model).encode())
+    digest.update(os.fsencode(path.resolve()) if files else model.encode())
     for file in files:
         status = file.stat()
-        digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode())
+        digest.update(os.fsencode(f"{file.name} {status.st_size} {status.st_mtime_ns}"))
     return digest.hexdigest()[:16]

@@ -1,102 +1,37 @@
-"""A conversation in the terminal: input with history, streamed answers, commands."""
+"""A conversation in the terminal: questions, streamed answers, commands."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from penlight.cli._terminal import output, write_whole
+from penlight.cli._conversation import Conversation
+from penlight.cli._printers import printer_for
+from penlight.cli._terminal import describe, output, printable
 from penlight.errors import PenlightError, RuntimeFailure
-from penlight.llm import LLM, Answer, Stream
 
 if TYPE_CHECKING:
+    from prompt_toolkit.history import History
     from rich.console import Console
 
-__all__ = ["Conversation", "ask", "talk"]
+__all__ = ["ask", "check_text", "talk"]
 
 HELP = """\
 /reset          forget the conversation
-/system TEXT    tell the model TEXT first, and begin anew
-/save NAME      write the conversation to NAME.json and the model's memory of it to NAME.session
+/system TEXT    tell the model TEXT first, and begin anew; without TEXT, tell it nothing
+/save NAME      write the conversation to NAME.chat.json and what the model remembers of it
+                to NAME.session
 /load NAME      take both up again
 /stats          what the last answer cost
 /help           this list
 /exit           leave, as Ctrl-D does
 
-Enter sends, Alt+Enter begins a new line, Ctrl-C stops an answer."""
-
-
-class Conversation:
-    """The messages so far and how to continue them."""
-
-    def __init__(
-        self, llm: LLM, *, system: str | None, sampling: dict[str, Any], raw: bool = False
-    ) -> None:
-        self.llm, self.sampling, self.raw = llm, sampling, raw
-        self.messages: list[dict[str, str]] = []
-        self.last: Answer | None = None
-        self.begin(system)
-
-    def begin(self, system: str | None) -> None:
-        """Start anew, with or without a system message."""
-        self.messages = [{"role": "system", "content": system}] if system else []
-        self.last = None
-
-    @property
-    def system(self) -> str | None:
-        """The system message, if there is one."""
-        first = self.messages[0] if self.messages else {}
-        return first["content"] if first.get("role") == "system" else None
-
-    @property
-    def completes(self) -> bool:
-        """Whether text is continued as it is, for want or by choice of no template."""
-        return self.raw or self.llm.template is None
-
-    def stream(self, text: str, on_prefill: Callable[[int, int], None] | None = None) -> Stream:
-        """The answer to one more message, which is added."""
-        if self.completes:
-            return self.llm.stream_text(text, on_prefill=on_prefill, **self.sampling)
-        asked = [*self.messages, {"role": "user", "content": text}]
-        stream = self.llm.stream(
-            asked, overflow="drop_oldest", on_prefill=on_prefill, **self.sampling
-        )
-        self.messages = asked
-        return stream
-
-    def finish(self, said: str, answer: Answer | None) -> None:
-        """Remember what the model said, even if it was stopped in the middle."""
-        self.last = answer
-        if not self.completes:
-            self.messages.append({"role": "assistant", "content": said})
-
-    def save(self, name: str) -> None:
-        """Write NAME.json and NAME.session."""
-        text = json.dumps({"messages": self.messages}, ensure_ascii=False, indent=1)
-        write_whole(Path(f"{name}.json"), text.encode())
-        self.llm.save_session(f"{name}.session")
-
-    def load(self, name: str) -> None:
-        """Read what `save` wrote; without the session file its text is computed again."""
-        path = Path(f"{name}.json")
-        try:
-            messages = json.loads(path.read_bytes())["messages"]
-            fine = all(isinstance(m[key], str) for m in messages for key in ("role", "content"))
-        except FileNotFoundError:
-            raise
-        except (ValueError, TypeError, KeyError, RecursionError):
-            fine = False
-        if not fine:
-            raise RuntimeFailure(
-                f"[{path}] expected a conversation but got other text; load what /save wrote"
-            )
-        if Path(f"{name}.session").exists():
-            self.llm.load_session(f"{name}.session")
-        self.messages, self.last = messages, None
+Enter sends, Alt+Enter begins a new line, the arrow keys bring back what you wrote before,
+Ctrl-C stops an answer."""
 
 
 def ask(conversation: Conversation, question: str, *, plain: bool, stats: bool) -> None:
@@ -113,27 +48,47 @@ def talk(conversation: Conversation, *, plain: bool, stats: bool) -> None:
     """Questions and answers until the user leaves."""
     console = output()
     llm = conversation.llm
-    name = llm.card.get("name", Path(llm.path).name)
-    console.print(f"{name}, {llm.context_length} tokens of context. /help lists the commands.")
+    name = printable(str(llm.card.get("name", Path(llm.path).name)))
+    console.print(
+        f"{name}, {llm.context_length:,} tokens of context. /help lists the commands.",
+        markup=False,
+    )
     if conversation.completes and not conversation.raw:
         console.print("This model has no chat template: your text is completed as it is.")
-    for text in _inputs():
+    for text in _inputs(console):
         try:
-            if text.startswith("/"):
+            check_text(text, "input")
+            if _is_command(text):
                 if not _command(conversation, text, console):
                     return
                 continue
-            _answer(conversation, text, plain=plain)
-            if stats:
+            if not _answer(conversation, text, plain=plain):
+                console.print("(stopped)", style="dim")
+            elif stats:
                 _print_statistics(conversation)
+        except KeyboardInterrupt:
+            console.print("(stopped)", style="dim")
+        except BrokenPipeError:
+            raise
         except (PenlightError, OSError) as error:
-            console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            message = describe(error) if isinstance(error, OSError) else str(error)
+            console.print(f"error: {printable(message)}", style="red", markup=False, soft_wrap=True)
 
 
-def _inputs() -> Iterator[str]:
+def check_text(text: str, where: str) -> None:
+    """Raises RuntimeFailure if the terminal or the shell gave bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RuntimeFailure(
+            f"[{where}] expected UTF-8 text but character {error.start} is none; "
+            "check the encoding of the terminal or the file it came from"
+        ) from None
+
+
+def _inputs(console: Console) -> Iterator[str]:
     """What the user types, until Ctrl-D."""
     from prompt_toolkit import PromptSession
-    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
     keys = KeyBindings()
@@ -146,20 +101,14 @@ def _inputs() -> Iterator[str]:
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    history: History = InMemoryHistory()
-    file = Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state"))
-    try:
-        (file / "penlight").mkdir(parents=True, exist_ok=True)
-        history = FileHistory(str(file / "penlight" / "chat_history"))
-    except OSError:
-        pass  # a read-only home keeps no history
     session: PromptSession[str] = PromptSession(
-        history=history, key_bindings=keys, multiline=True, prompt_continuation="  "
+        history=_history(), key_bindings=keys, multiline=True, prompt_continuation="  "
     )
     while True:
         try:
             text = session.prompt("> ").strip()
         except KeyboardInterrupt:
+            console.print("(/exit or Ctrl-D leaves)", style="dim")
             continue
         except EOFError:
             return
@@ -167,10 +116,35 @@ def _inputs() -> Iterator[str]:
             yield text
 
 
+def _history() -> History:
+    """What was typed before, also in earlier runs if the home folder can be written."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    class ValidHistory(FileHistory):
+        def store_string(self, string: str) -> None:
+            super().store_string(string.encode(errors="replace").decode())
+
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    file = Path(base) / "penlight" / "chat_history"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Questions are nobody else's business.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return ValidHistory(str(file))
+
+
+def _is_command(text: str) -> bool:
+    """A word after a slash; a path such as /etc/hosts is none."""
+    first = text.split(maxsplit=1)[0]
+    return first.startswith("/") and (first == "/" or first[1:].isalpha())
+
+
 def _command(conversation: Conversation, text: str, console: Console) -> bool:
     """Carry out one command; False to leave."""
-    word, _, rest = text.partition(" ")
-    rest = rest.strip()
+    word, *following = text.split(maxsplit=1)
+    rest = following[0] if following else ""
     match word:
         case "/exit" | "/quit":
             return False
@@ -181,103 +155,39 @@ def _command(conversation: Conversation, text: str, console: Console) -> bool:
             console.print("The conversation is forgotten.")
         case "/system":
             conversation.begin(rest or None)
-            console.print("A new conversation, with the system message." if rest else "No system.")
+            told = "with this system message" if rest else "without a system message"
+            console.print(f"A new conversation, {told}.")
         case "/save" | "/load":
             if not rest:
-                raise RuntimeFailure(f"[{word}] expected a name; write {word} NAME")
-            (conversation.save if word == "/save" else conversation.load)(rest)
-            done = "Saved to" if word == "/save" else "Taken up from"
-            console.print(f"{done} {rest}.json.", markup=False)
+                raise RuntimeFailure(f"[{word}] expected a name but got none; write {word} NAME")
+            saves = word == "/save"
+            path = conversation.save(rest) if saves else conversation.load(rest)
+            done = "Saved to" if saves else "Taken up from"
+            console.print(f"{done} {path}.", markup=False, soft_wrap=True)
         case "/stats":
             _print_statistics(conversation)
         case _:
-            raise RuntimeFailure(f"[{word}] is no command; /help lists them")
+            raise RuntimeFailure(
+                f"[input] expected a command but got {word}; /help lists the commands"
+            )
     return True
 
 
 def _answer(conversation: Conversation, text: str, *, plain: bool) -> bool:
     """Print one answer as it comes; False if Ctrl-C stopped it."""
-    console = output()
-    printer = _MarkdownPrinter(console) if console.is_terminal and not plain else _PlainPrinter()
-    said: list[str] = []
-    stream = conversation.stream(text)
-    try:
-        with printer:
+    printer = printer_for(output(), plain=plain)
+    with printer, closing(conversation.stream(text, printer.wait)) as stream:
+        try:
             for piece in stream:
-                said.append(piece)
                 printer.add(piece)
-    except KeyboardInterrupt:
-        stream.close()
-        conversation.finish("".join(said), None)
-        console.print("(stopped)", style="dim")
-        return False
-    conversation.finish("".join(said), stream.answer)
+        except KeyboardInterrupt:
+            stream.close()
+            return False
+        finally:
+            conversation.finish(stream)
     if stream.answer.stop == "context full":
-        console.print("(the context is full)", style="dim")
+        print("(the context is full)", file=sys.stderr)
     return True
-
-
-class _PlainPrinter:
-    """Text to standard output as it comes."""
-
-    def __enter__(self) -> _PlainPrinter:
-        return self
-
-    def add(self, piece: str) -> None:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-
-    def __exit__(self, *_: object) -> None:
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-
-
-class _MarkdownPrinter:
-    """Markdown, rendered while it grows: finished blocks stay, the last one is drawn anew."""
-
-    def __init__(self, console: Console) -> None:
-        from rich.live import Live
-
-        self._console = console
-        self._text = ""
-        self._live = Live(
-            console=console, refresh_per_second=12, vertical_overflow="visible", transient=True
-        )
-
-    def __enter__(self) -> _MarkdownPrinter:
-        self._live.start()
-        return self
-
-    def add(self, piece: str) -> None:
-        from rich.markdown import Markdown
-
-        self._text += piece
-        end = _finished(self._text)
-        if end:
-            self._live.console.print(Markdown(self._text[:end]))
-            self._text = self._text[end:]
-        self._live.update(Markdown(self._text))
-
-    def __exit__(self, *_: object) -> None:
-        from rich.markdown import Markdown
-
-        self._live.stop()
-        if self._text.strip():
-            self._console.print(Markdown(self._text))
-
-
-def _finished(text: str) -> int:
-    """Where the last complete block of markdown ends: a blank line outside of a code fence."""
-    end, place, fenced = 0, 0, False
-    for line in text.splitlines(keepends=True):
-        place += len(line)
-        if line.lstrip().startswith("```"):
-            fenced = not fenced
-        # A list goes on after a blank line, and would be numbered anew.
-        if not line.strip() and not fenced and line.endswith("\n"):
-            end = place
-    last = text[end:].lstrip()
-    return 0 if last[:1] in "-*+0123456789" and last else end
 
 
 def _print_statistics(conversation: Conversation) -> None:

@@ -6,11 +6,9 @@ import ast
 import importlib.util
 import inspect
 import io
-import logging
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from typing import Any
 
 import torch
 
-from penlight.cli._terminal import progress, spell_bytes
+from penlight.cli._terminal import check_writable, progress, quiet, spell_bytes
 from penlight.errors import ExportError, PenlightError
 
 MODULE_NAME = "penlight_exported_file"
@@ -40,11 +38,7 @@ class ModuleExport:
 
     def run(self) -> None:
         """Write the program and say so. Raises ExportError, in one line, if that cannot be."""
-        if not self.output.parent.is_dir():
-            raise ExportError(
-                f"[export] expected a folder to write to but there is no {self.output.parent}; "
-                "make it first"
-            )
+        check_writable(self.output)
         started = time.perf_counter()
         with progress("loading the model") as report, quiet():
             module = load_file(self.file, self.name)
@@ -215,17 +209,3 @@ def first_line(error: BaseException) -> str:
     """The start of an error's message; torch's go on for pages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else "no message"
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep torch's warnings, which say nothing about the user's model, off the terminal."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import sys
 import tempfile
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penlight.errors import ExportError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["output", "print_error", "progress", "spell_bytes", "spell_shape", "write_whole"]
+__all__ = [
+    "check_writable",
+    "describe",
+    "output",
+    "print_error",
+    "printable",
+    "progress",
+    "quiet",
+    "spell_bytes",
+    "spell_shape",
+    "write_whole",
+]
+
+# Control characters but tab and line feed: text of others must not steer the terminal.
+_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 
 
 def output() -> Console:
@@ -40,6 +60,27 @@ def print_error(message: str) -> None:
         pass
 
 
+def describe(error: OSError) -> str:
+    """What went wrong with which file, and what to do."""
+    reason = (error.strerror or str(error)).lower()
+    path = f" {error.filename}" if error.filename is not None else ""
+    advice = {
+        errno.ENOENT: "check the path",
+        errno.EACCES: "check the permissions of the file and its folder",
+        errno.EPERM: "check the permissions of the file and its folder",
+        errno.ENOSPC: "free some space or write elsewhere",
+        errno.EDQUOT: "free some space or write elsewhere",
+        errno.EISDIR: "give a file, not a folder",
+        errno.EROFS: "write elsewhere",
+    }.get(error.errno or 0)
+    return f"{reason}:{path}" + (f"; {advice}" if advice else "") if path else reason
+
+
+def printable(text: str) -> str:
+    """Text without control characters, so that it cannot move the cursor or worse."""
+    return text.translate(_CONTROLS)
+
+
 def spell_bytes(count: int) -> str:
     """1536 -> "1.5 KiB"."""
     size = float(count)
@@ -56,30 +97,80 @@ def spell_shape(sizes: Sequence[int]) -> str:
 
 
 @contextmanager
-def progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A line on standard error that says what goes on; silent where that is no terminal.
+def progress(first: str, *, lines: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A line on standard error that says what goes on.
 
-    Gives ``report(step, done, total)``: with a total of 0 the step's end is not known.
+    Gives ``report(step, done, total)``: with a total of 0 the step's end is not known. Where there
+    is no terminal it is silent, or with `lines` writes a line for each step that has ended.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    console = Console(file=sys.stderr)  # this one, also while others write elsewhere
+    if not console.is_terminal:
+        yield _StepLines(first).report if lines else lambda step, done, total: None
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
+        TextColumn("{task.fields[share]}"),
         TimeElapsedColumn(),
     )
-    console = Console(file=sys.stderr)  # this one, also while others write elsewhere
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(first, total=None)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(first, total=None, share="")
 
         def report(step: str, done: int = 0, total: int = 0) -> None:
-            bar.update(task, description=step, completed=done, total=total or None)
+            share = f"{100 * done // total} %" if total else ""
+            bar.update(task, description=step, completed=done, total=total or None, share=share)
 
         yield report
+
+
+class _StepLines:
+    """Writes one line for each step, with its time, as soon as the next one begins."""
+
+    def __init__(self, first: str) -> None:
+        self._step, self._began = first, time.perf_counter()
+
+    def report(self, step: str, done: int, total: int) -> None:
+        """Called as often as one likes while a step goes on."""
+        if step != self._step:
+            self._end(step)
+        elif total and done >= total:
+            self._end("")
+
+    def _end(self, following: str) -> None:
+        now = time.perf_counter()
+        if self._step:
+            print(f"{self._step}: {now - self._began:.1f} s", file=sys.stderr, flush=True)
+        self._step, self._began = following, now
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep torch's warnings, which say nothing about the user's model, off the terminal."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def check_writable(path: Path) -> None:
+    """Raises ExportError where no file can be written: before the work, not after it."""
+    if not path.parent.is_dir():
+        raise ExportError(
+            f"[export] expected a folder to write to but there is no {path.parent}; make it first"
+        )
+    if path.is_dir():
+        raise ExportError(
+            f"[export] expected a file to write but {path} is a folder; name a file in it"
+        )
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -17,6 +17,8 @@ EXAMPLES = [
     "penlight chat smollm2.pte --temperature 0.7 --top-p 0.9 --seed 1",
 ]
 
+MOST_INPUT = 1 << 24  # bytes; more than any context holds
+
 
 def chat(
     model: Annotated[
@@ -60,7 +62,7 @@ def chat(
     ] = None,
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", "-n", metavar="N", help="The longest answer, in tokens."),
+        typer.Option("--max-tokens", "-n", metavar="N", help="The longest answer; 0 is no limit."),
     ] = None,
     stop: Annotated[
         list[str] | None,
@@ -89,9 +91,7 @@ def chat(
     In a terminal: Enter sends, Alt+Enter begins a new line, Ctrl-C stops the answer, /help lists
     the commands. Text on standard input is the question, or follows --prompt.
     """
-    from penlight.cli._cache import program_of
-    from penlight.cli._chat import Conversation, ask, talk
-    from penlight.llm import LLM
+    from penlight.cli._chat import ask, check_text, talk
 
     given = {
         "temperature": temperature,
@@ -104,21 +104,46 @@ def chat(
         "stop": stop,
     }
     sampling: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    piped = None if sys.stdin is None or sys.stdin.isatty() else _read_standard_input()
-    question = "\n\n".join(part for part in (prompt, piped) if part)
-    if not question and (prompt is not None or piped is not None):
-        raise RuntimeFailure("[chat] expected a question but it is empty; write something")
+    for text in (prompt, system, *(stop or [])):
+        check_text(text or "", "chat")
+    question = _question(prompt, raw)
+    from penlight.cli._cache import program_of
+    from penlight.cli._conversation import Conversation
+    from penlight.llm import LLM
+
     with LLM(program_of(model), context=context, threads=threads) as llm:
         conversation = Conversation(llm, system=system, sampling=sampling, raw=raw)
-        if question:
+        if question is not None:
             ask(conversation, question, plain=plain, stats=stats)
         else:
             talk(conversation, plain=plain, stats=stats)
 
 
+def _question(prompt: str | None, raw: bool) -> str | None:
+    """--prompt and standard input; None where there is a terminal to talk in."""
+    piped = None
+    if sys.stdin is None or not sys.stdin.isatty():
+        piped = _read_standard_input()
+    if prompt is None and piped is None:
+        return None
+    parts = [part for part in (prompt, piped) if part and part.strip()]
+    if not parts:
+        raise RuntimeFailure("[chat] expected a question but it is empty; write something")
+    question = "\n\n".join(parts)
+    return question if raw else question.strip()
+
+
 def _read_standard_input() -> str:
+    if sys.stdin is None:
+        return ""
+    data = sys.stdin.buffer.read(MOST_INPUT + 1)
+    if len(data) > MOST_INPUT:
+        raise RuntimeFailure(
+            f"[chat] expected at most {MOST_INPUT} bytes on standard input but got more; "
+            "give a shorter text"
+        )
     try:
-        return sys.stdin.buffer.read().decode().strip()
+        return data.decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise RuntimeFailure(
             f"[chat] expected UTF-8 text on standard input but byte {error.start} is none; "

@@ -1,7 +1,7 @@
 """How well a program speaks: its perplexity on a text, and how near it is to the float model.
 
     with penlight.LLM("smollm2.pte") as llm:
-        print(perplexity(llm, text).value)
+        print(perplexity(llm, text).perplexity)
         with open_checkpoint("SmolLM2-135M-Instruct.Q4_1.gguf") as checkpoint:
             print(compare(llm, checkpoint, text).mean_kl)
 
@@ -40,9 +40,12 @@ Logits = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Perplexity:
-    """exp of the mean negative log likelihood of `tokens` predicted tokens, in nats."""
+    """exp of the mean negative log likelihood of `tokens` predicted tokens.
 
-    value: float
+    windows: how many there were, of `window` tokens each and `stride` apart.
+    """
+
+    perplexity: float
     tokens: int
     windows: int
     window: int
@@ -56,19 +59,17 @@ class Perplexity:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A program beside the float model of its checkpoint, over `tokens` predicted tokens.
+class Comparison(Perplexity):
+    """A program's perplexity, and how near it is to the float model of its checkpoint.
 
-    mean_kl: Kullback-Leibler divergence KL(reference || program), in nats, mean over the tokens.
+    mean_kl: Kullback-Leibler divergence KL(float model || program), mean over the tokens, in nats.
     top1_agreement: share of the tokens where both find the same one likeliest.
+    reference_perplexity: that of the float model.
     """
 
     mean_kl: float
     top1_agreement: float
-    perplexity: float
     reference_perplexity: float
-    tokens: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,22 @@ def perplexity(
     """
     plan = _plan(llm, text, window, stride, limit)
     started = time.perf_counter()
-    total = done = 0.0
+    total, done = 0.0, 0
     for part in plan.windows:
         targets = part.tokens[part.first :]
         for logits, target in zip(_program_logits(llm, part), targets, strict=True):
             total -= _log_softmax(logits)[target]
             done += 1
             if report:
-                report(int(done), plan.tokens)
+                report(done, plan.tokens)
     seconds = time.perf_counter() - started
     return Perplexity(
-        math.exp(total / done), int(done), len(plan.windows), plan.length, plan.stride, seconds
+        perplexity=_exp(total / done),
+        tokens=plan.tokens,
+        windows=len(plan.windows),
+        window=plan.length,
+        stride=plan.stride,
+        seconds=seconds,
     )
 
 
@@ -139,7 +145,7 @@ def compare(
     plan = _plan(llm, text, window, stride, limit)
     started = time.perf_counter()
     model = _float_model(checkpoint, max(len(part.tokens) for part in plan.windows))
-    divergence = agreed = negative = reference = done = 0.0
+    divergence, negative, reference, agreed, done = 0.0, 0.0, 0.0, 0, 0
     for part in plan.windows:
         ours = _program_logits(llm, part)
         theirs = _reference_logits(model, part)
@@ -151,14 +157,17 @@ def compare(
             reference -= log_p[target]
             done += 1
             if report:
-                report(int(done), plan.tokens)
+                report(done, plan.tokens)
     return Comparison(
+        perplexity=_exp(negative / done),
+        tokens=plan.tokens,
+        windows=len(plan.windows),
+        window=plan.length,
+        stride=plan.stride,
+        seconds=time.perf_counter() - started,
         mean_kl=divergence / done,
         top1_agreement=agreed / done,
-        perplexity=math.exp(negative / done),
-        reference_perplexity=math.exp(reference / done),
-        tokens=int(done),
-        seconds=time.perf_counter() - started,
+        reference_perplexity=_exp(reference / done),
     )
 
 
@@ -206,9 +215,7 @@ def _plan(
 def _in_range(name: str, value: int, least: int, most: int | None) -> None:
     if value < least or (most is not None and value > most):
         bounds = f"from {least}" if most is None else f"from {least} to {most}"
-        raise RuntimeFailure(
-            f"[eval] expected a {name} {bounds} but got {value}; change --{name}"
-        )
+        raise RuntimeFailure(f"[eval] expected a {name} {bounds} but got {value}; change --{name}")
 
 
 def _windows(head: list[int], body: list[int], room: int, stride: int) -> Iterator[_Window]:
@@ -229,7 +236,7 @@ def _program_logits(llm: LLM, window: _Window) -> Iterator[Logits]:
 
 
 def _float_model(checkpoint: Checkpoint, context: int) -> CausalLM:
-    import penlight.edge.ops  # registers the operators
+    import penlight.edge.ops  # noqa: F401 - registers the operators
     from penlight import models
 
     model = models.build(checkpoint.config, context=context)
@@ -253,6 +260,10 @@ def _hidden(model: CausalLM, tokens: list[int]) -> torch.Tensor:
     import torch
 
     return model.hidden(torch.tensor([tokens]), torch.zeros(1, dtype=torch.int64))[0]
+
+
+def _exp(nats: float) -> float:
+    return math.exp(min(nats, 700.0))  # a model can be surprised beyond what a float holds
 
 
 def _log_softmax(logits: Logits) -> npt.NDArray[np.float64]:

@@ -203,9 +203,12 @@ class LLM:
                 break
             del kept[head : ends[0]]
         if len(tokens) > length:
+            advice = "shorten the last message"
+            if overflow == "error":
+                advice = "shorten it, or pass overflow='drop_oldest'"
             raise RuntimeFailure(
                 f"[context] expected at most {length} tokens but the conversation has "
-                f"{len(tokens)}; shorten it, or pass overflow='drop_oldest'"
+                f"{len(tokens)}; {advice}"
             )
         return tokens
 
