@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -150,6 +151,22 @@ def test_an_announced_kernel_is_not_missing() -> None:
 def test_an_unknown_option_is_named(config: Any) -> None:
     with pytest.raises(ExportError, match=f"{config.__name__}.*got 'no_such_option'"):
         config(no_such_option=True)
+
+
+def test_every_option_of_executorch_is_known() -> None:
+    from executorch.exir import EdgeCompileConfig as PeerEdge
+    from executorch.exir import ExecutorchBackendConfig as PeerBackend
+
+    for ours, theirs in ((EdgeCompileConfig, PeerEdge), (ExecutorchBackendConfig, PeerBackend)):
+        options = dataclasses.asdict(theirs())
+        options.pop("memory_planning_pass", None)  # a class of that name is imported from penlight
+        ours(**options)
+
+
+@pytest.mark.parametrize("option", ["external_constants", "external_mutable_weights"])
+def test_weights_in_other_files_are_refused(option: str) -> None:
+    with pytest.raises(ExportError, match=r"expected the weights to stay in the program"):
+        ExecutorchBackendConfig(**{option: True})
 
 
 def test_wrong_arguments_say_what_was_expected(scale: ExportedProgram) -> None:

@@ -192,4 +192,51 @@ CLAIM(a_kernel_of_the_caller_replaces_a_built_in_one) {
     EXPECT(std::strstr(error.message, "\"Matrix\"") != nullptr && runtime == nullptr);
 }
 
+// A delegate whose handle is the factor in its processed bytes.
+int scales_alive = 0;
+
+penlight_status make_scale(penlight_context* context, const void* processed, size_t size,
+                           const char* const* keys, const void* const* values, const size_t* sizes,
+                           size_t count, void** handle) {
+    if (size != sizeof(float)) return penlight_fail(context, "expected 4 bytes but got %zu", size);
+    EXPECT(count == 1 && !std::strcmp(keys[0], "depth") && sizes[0] == 1);
+    EXPECT(*static_cast<const char*>(values[0]) == 1);
+    *handle = new float(*static_cast<const float*>(processed));
+    scales_alive++;
+    return PENLIGHT_OK;
+}
+
+penlight_status scale(penlight_context* context, void* handle, penlight_value* const* args,
+                      uint32_t count) {
+    if (count != 3) return penlight_fail(context, "expected 3 arguments but got %u", count);
+    for (int i = 0; i < 6; i++)
+        static_cast<float*>(args[2]->as.tensor->data)[i] =
+            *static_cast<float*>(handle) * static_cast<const float*>(args[0]->as.tensor->data)[i];
+    return PENLIGHT_OK;
+}
+
+void free_scale(void* handle) {
+    delete static_cast<float*>(handle);
+    scales_alive--;
+}
+
+CLAIM(a_delegate_of_the_caller_runs_and_is_freed) {
+    penlight_error error{};
+    EXPECT(load_error("callers_delegate", &error) == PENLIGHT_UNSUPPORTED);
+    EXPECT(std::strstr(error.message, "Scale") != nullptr);
+    penlight_delegate delegate{"Scale", make_scale, scale, free_scale};
+    penlight_runtime_options options{};
+    options.delegates = &delegate;
+    options.delegate_count = 1;
+    {
+        Loaded program("callers_delegate", &options);
+        Given x({2, 3}, {1, 2, 3, 4, 5, 6});
+        EXPECT(program.give(0, x) == PENLIGHT_OK && program.give(1, x) == PENLIGHT_OK);
+        program.run();
+        EXPECT((program.output(0) == Numbers{3, 6, 9, 12, 15, 18}));
+        EXPECT(scales_alive == 1);
+    }
+    EXPECT(scales_alive == 0);
+}
+
 }  // namespace

@@ -166,6 +166,7 @@ def write_all(folder: Path) -> None:
         "huge": huge(),
         "missing": missing(),
         "null": delegated("null", struct.pack("<I", 1)),
+        "callers_delegate": delegated("Scale", struct.pack("<f", 3)),
         "reference": nested(1),
         "too_deep": nested(8),
     }

@@ -31,6 +31,18 @@ class MemoryPlanningPass:
             )
 
 
+# Options of ExecuTorch's that change nothing here: sizes are always planned for their upper bound,
+# names of buffers always written, delegates' data always segments of aligned pages.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "delegate_alignment", "do_quant_fusion_and_const_prop", "dynamic_memory_planning_mode",
+        "emit_mutable_buffer_names", "emit_stacktrace", "enable_non_cpu_memory_planning",
+        "extract_delegate_segments", "propagate_device_config", "reinplace_extra_ops",
+        "run_reinplace_pass", "segment_alignment", "sym_shape_eval_pass", "to_out_var_pass",
+    }
+)  # fmt: skip
+
+
 class ExecutorchBackendConfig:
     """Options of the way from the edge graph to a program.
 
@@ -40,9 +52,10 @@ class ExecutorchBackendConfig:
         constant_tensor_alignment: bytes, a power of two; at least 16.
         remove_view_copy: let reshapes share memory instead of copying.
         extra_kernels: operators ("my_ops::scale.out") whose kernels are registered at run time.
+        further: options of ExecuTorch's that change nothing here are accepted.
 
     Raises:
-        ExportError: an option that does not exist.
+        ExportError: an option that does not exist, or weights outside of the file are asked for.
     """
 
     def __init__(
@@ -53,13 +66,19 @@ class ExecutorchBackendConfig:
         remove_view_copy: bool = True,
         extra_kernels: Sequence[str] = (),
         *,
-        extract_delegate_segments: bool = True,
-        do_quant_fusion_and_const_prop: bool = False,
-        **unknown: object,
+        external_constants: object = False,
+        external_mutable_weights: bool = False,
+        **further: object,
     ) -> None:
+        if external_constants or external_mutable_weights:
+            raise ExportError(
+                "[ExecutorchBackendConfig] expected the weights to stay in the program but got "
+                "external_constants or external_mutable_weights; remove them: a program is mapped, "
+                "so that weights cost no memory of their own"
+            )
         refuse_unknown(
             "ExecutorchBackendConfig",
-            unknown,
+            further.keys() - _WITHOUT_EFFECT,
             (
                 "passes",
                 "memory_planning_pass",
@@ -79,6 +98,3 @@ class ExecutorchBackendConfig:
         self.constant_tensor_alignment = constant_tensor_alignment or 64
         self.remove_view_copy = remove_view_copy
         self.extra_kernels = list(extra_kernels)
-        # Always so here; accepted because ExecuTorch's scripts pass them.
-        self.extract_delegate_segments = extract_delegate_segments
-        self.do_quant_fusion_and_const_prop = do_quant_fusion_and_const_prop
