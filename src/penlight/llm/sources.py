@@ -30,18 +30,18 @@ SCHEMES: dict[str, str] = {
 _FORMATS = {"q4": "q4g32", "q8": "q8g32", "bf16": "bf16", "f32": "f32"}
 
 # What carries a GGML kind over exactly. Kinds of 5 and 6 bits take 8; the K kinds' scales are
-# products that only float32 holds.
+# products that only float32 holds. Activations of 16 bits, so that what is kept is the answers too.
 _KEPT = {
-    "q4_0": "q4g32",
-    "q4_1": "q4g32m",
-    "q5_0": "q8g32",
-    "q5_1": "q8g32m",
-    "q8_0": "q8g32",
-    "q2_k": "q4g16m.f32",
-    "q3_k": "q4g16.f32",
-    "q4_k": "q4g32m.f32",
-    "q5_k": "q8g32m.f32",
-    "q6_k": "q8g16.f32",
+    "q4_0": "q4g32.a16",
+    "q4_1": "q4g32m.a16",
+    "q5_0": "q8g32.a16",
+    "q5_1": "q8g32m.a16",
+    "q8_0": "q8g32.a16",
+    "q2_k": "q4g16m.f32.a16",
+    "q3_k": "q4g16.f32.a16",
+    "q4_k": "q4g32m.f32.a16",
+    "q5_k": "q8g32m.f32.a16",
+    "q6_k": "q8g16.f32.a16",
     "float64": "f32",
     "float32": "f32",
     "float16": "f16",
