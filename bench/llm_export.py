@@ -1,4 +1,4 @@
-"""What exporting a language model costs: seconds and memory of the whole command, on random weights.
+"""What exporting a language model costs: seconds and memory, on random weights.
 
     python bench/llm_export.py                      the Llama 3.2 1B shape, and 2 and 4 layers of 8B
     python bench/llm_export.py --source MODEL.gguf  a checkpoint of your own

@@ -51,8 +51,12 @@ def write_gguf(
     family: str,
     quantise: Callable[[str, np.ndarray], gguf.GGMLQuantizationType | None] = lambda _, __: None,
     extra: Callable[[gguf.GGUFWriter], None] = lambda _: None,
+    encode: Callable[[np.ndarray, gguf.GGMLQuantizationType], np.ndarray] = gguf.quantize,
 ) -> Path:
-    """quantise: the kind of a matrix, by its GGUF name; None leaves it float32."""
+    """quantise: the kind of a matrix, by its GGUF name; None leaves it float32.
+
+    encode: makes the blocks of a matrix of a kind.
+    """
     arch = GGUF_ARCHITECTURES[family]
     c = model.config
     writer = gguf.GGUFWriter(path, arch)
@@ -91,7 +95,7 @@ def write_gguf(
         if kind is None:
             writer.add_tensor(name, np.ascontiguousarray(value, np.float32))
         else:
-            writer.add_tensor(name, gguf.quantize(value, kind), raw_dtype=kind)
+            writer.add_tensor(name, encode(value, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -1,0 +1,72 @@
+"""Reading exported programs: their weights by layer, and their logits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from references import saved
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+import penlight
+from penlight.checkpoints import open_checkpoint
+from penlight.models import build, load_float
+from penlight.program.read import ProgramFile
+from penlight.program.schema import KernelCall, Tensor
+
+VOCABULARY = 97  # of the reference models
+TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"
+
+
+def eager(checkpoint: Path, **options: Any) -> Any:
+    """The float model of a checkpoint in PyTorch."""
+    with open_checkpoint(checkpoint) as opened:
+        model = build(opened.config, **options)
+        load_float(model, opened)
+    return model
+
+
+class Running:
+    """A program's forward, called as the eager model is."""
+
+    def __init__(self, path: Path) -> None:
+        self.forward = penlight.load(path).method("forward")
+
+    def __call__(self, tokens: torch.Tensor, input_pos: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.array(self.forward(tokens.numpy(), input_pos.numpy())))
+
+
+def chat_folder(model: Any, folder: Path) -> Path:
+    """A Hugging Face folder with a tokenizer of words, a template and settings."""
+    saved(model, folder)
+    words = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"w{i}": i for i in range(3, VOCABULARY)}}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens([AddedToken(w, special=True) for w in ("<unk>", "<s>", "</s>")])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    generation = {"eos_token_id": [2, 7], "temperature": 0.6, "top_p": 0.9}
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Model\n")
+    return folder
+
+
+def calls(file: ProgramFile, operator: str) -> list[list[Any]]:
+    """The arguments of every call of an operator in forward, in order."""
+    plan = next(p for p in file.program.execution_plan if p.name == "forward")
+    found = []
+    for instruction in plan.chains[0].instructions:
+        call = instruction.instr_args
+        if isinstance(call, KernelCall) and plan.operators[call.op_index].name == operator:
+            found.append([plan.values[index].val for index in call.args])
+    return found
+
+
+def constant(file: ProgramFile, tensor: Tensor) -> memoryview:
+    """The bytes of a packed weight."""
+    assert tensor.data_buffer_idx > 0 and tensor.allocation_info is None
+    return file.constant(tensor.data_buffer_idx, int(np.prod(tensor.sizes)))
