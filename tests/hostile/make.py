@@ -38,6 +38,7 @@ from penlight.program import schema
 from penlight.program.encode import _Encoder, encode_program
 from penlight.program.read import read_program
 from penlight.program.schema import (
+    HEADER_OFFSET,
     AllocationDetails,
     Chain,
     DataSegment,
@@ -69,7 +70,7 @@ class Case:
 
 def encoded(program: Program, sound: bytes) -> bytes:
     """The file with other tables before the sound program's segments."""
-    base = read_program(sound).header.segment_base_offset
+    base = struct.unpack_from("<Q", sound, HEADER_OFFSET + 16)[0]  # of the segments
     return encode_program(program, len(sound) - base) + sound[base:]
 
 
@@ -443,20 +444,31 @@ def rewritten(count: int, seed: int) -> Iterator[bytes]:
     """
     sound = sound_program()
     generator = random.Random(seed)
+    program = read_program(sound).program
+    places = [list(_numbers(plan)) for plan in program.execution_plan]
     for _ in range(count):
-        program = read_program(sound).program
-        places = list(_numbers(program.execution_plan[generator.randrange(3)]))
+        plan = places[generator.randrange(3)]
+        replaced = []
         for _ in range(generator.choice((1, 1, 2, 3))):
-            owner, key = generator.choice(places)
-            number = generator.choice(NUMBERS)
-            if isinstance(owner, list):
-                owner[key] = number
-            else:
-                setattr(owner, key, number)
+            owner, key = generator.choice(plan)
+            replaced.append((owner, key, _replace(owner, key, generator.choice(NUMBERS))))
         try:
             yield encoded(program, sound)
         except ProgramError:
             continue  # the number does not fit its field
+        finally:
+            for owner, key, number in reversed(replaced):
+                _replace(owner, key, number)
+
+
+def _replace(owner: Any, key: Any, number: Any) -> Any:
+    """Put another number in a place; gives the one that was there."""
+    if isinstance(owner, list):
+        before, owner[key] = owner[key], number
+    else:
+        before = getattr(owner, key)
+        setattr(owner, key, number)
+    return before
 
 
 def _numbers(table: Any) -> Iterator[tuple[Any, Any]]:

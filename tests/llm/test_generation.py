@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from pathlib import Path
 
@@ -114,6 +115,13 @@ def test_a_prompt_beyond_the_context_is_refused(llm: LLM) -> None:
 
 def test_leaving_a_stream_stops_the_model(llm: LLM) -> None:
     stream = llm.stream_text(PROMPT, ignore_eos=True)
+
+    class Unhurried(queue.SimpleQueue):  # the model would be done before the reader wakes
+        def put(self, piece: object) -> None:
+            super().put(piece)
+            stream._stopped.wait(60)
+
+    stream._pieces = Unhurried()
     for _ in stream:
         break
     assert llm.context_used < CONTEXT

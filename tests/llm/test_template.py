@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from penlight.llm import ChatTemplate, TemplateError
@@ -77,9 +79,14 @@ def test_what_templates_of_checkpoints_use_is_there(template: str, expected: str
         "{{ messages | tojson(indent=1000000000) }}",
     ],
 )
-def test_a_hostile_template_ends_in_one_error(template: str) -> None:
-    with pytest.raises(TemplateError, match=r"^\[chat template\] "):
-        ChatTemplate(template).render(CHAT)
+def test_a_hostile_template_ends_in_one_error_before_it_takes_memory(template: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TemplateError, match=r"^\[chat template\] "):
+            ChatTemplate(template).render(CHAT)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 28
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_template_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

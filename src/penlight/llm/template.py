@@ -112,6 +112,9 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
             return bounded(owner, *arguments)
         return jinja2.sandbox.ImmutableSandboxedEnvironment.call(*args, **kwargs)
 
+    def wrap_str_format(self, value: Any) -> None:
+        """Nothing, so that `is_safe_attribute` is asked about str.format too, and refuses it."""
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, str) and attr in _SIZED_METHODS:
             return False
