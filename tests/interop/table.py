@@ -247,8 +247,18 @@ def line(model: ZooModel, row: Row) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def kernel_lists() -> tuple[list[str], list[str]]:
+    """The kernels that only Penlight's runtime has, and those that only ExecuTorch's has."""
+    from executorch.runtime import Runtime
+
+    ours = {name for name in penlight.runtime.kernels() if not name.startswith("penlight::")}
+    theirs = set(Runtime.get().operator_registry.operator_names)
+    return sorted(ours - theirs), sorted(theirs - ours)
+
+
 def page(rows: dict[str, str]) -> str:
     """The whole page, given the line of every model."""
+    ours, theirs = (", ".join(f"`{name}`" for name in names) for names in kernel_lists())
     head = ["Model", "Kernel calls, Penlight's file", "ExecuTorch's file", *WAYS]
     faults = "".join(
         f"{number}. `{fault.model}`. {fault.reason}\n"
@@ -268,7 +278,13 @@ def page(rows: dict[str, str]) -> str:
         "## Faults of the peer\n\n"
         "In these ExecuTorch differs from PyTorch or gives up. Each is proven by its own export "
         "failing or\ndiffering in its own runtime.\n\n"
-        f"{faults}"
+        f"{faults}\n"
+        "## Kernels that one runtime lacks\n\n"
+        "A program runs where all of its kernels are. Penlight's runtime has these, and "
+        "ExecuTorch's has not:\n"
+        f"{ours}.\n\n"
+        f"ExecuTorch's has these, for complex numbers and training, and Penlight's has not: "
+        f"{theirs}.\n"
     )
 
 
