@@ -34,7 +34,9 @@ void unpack_row(const PackedFormat& f, const uint8_t* block, int64_t row, int64_
                 int byte = block[(i / 8 * packed_rows + row) * 4 + i % 4];
                 quant = i % 8 < 4 ? byte & 15 : byte >> 4;
             }
-            to[first + i] = scale * (static_cast<float>(quant) - zero) + minimum;
+            // A statement of its own, so that no compiler fuses the product and the sum.
+            const float product = scale * (static_cast<float>(quant) - zero);
+            to[first + i] = product + minimum;
         }
     }
 }

@@ -21,7 +21,7 @@ of random numbers. `outputs=` gives the expected tensors, where eager PyTorch is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,10 @@ class Call:
     out_list: bool = False  # the outputs are one argument, a list
 
 
+# Called with each call that agreed with eager PyTorch: (call, Penlight's outputs, rtol, atol).
+OBSERVERS: list[Callable[[Call, list[torch.Tensor], float, float], None]] = []
+
+
 def run_op(
     op: str | torch._ops.OpOverload,
     *args: Any,
@@ -88,7 +92,8 @@ def run_op(
     if outputs is None:
         result = overload(*(_copy(a) for a in args), **kwargs)
         outputs = [result] if isinstance(result, torch.Tensor) else list(result)
-    actual = execute(make_call(overload, args, kwargs, outputs))
+    call = make_call(overload, args, kwargs, outputs)
+    actual = execute(call)
     assert len(actual) == len(outputs)
     for ours, theirs in zip(actual, outputs, strict=True):
         assert ours.dtype == theirs.dtype
@@ -104,6 +109,11 @@ def run_op(
                 equal_nan=True,
                 msg=lambda text: f"{overload}{_describe(args)}: {text}",
             )
+    for observe in OBSERVERS if compare else ():
+        close = TOLERANCES.get(outputs[0].dtype, (0.0, 0.0))
+        observe(
+            call, actual, close[0] if rtol is None else rtol, close[1] if atol is None else atol
+        )
     return actual
 
 
