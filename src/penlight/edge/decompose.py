@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from penlight.edge.fused import functional_if_fused
 from penlight.edge.meanings import MEANINGS
 
 aten = torch.ops.aten
@@ -66,7 +67,10 @@ def decompose(
     program: ExportedProgram, kernels: Collection[str], preserve: Iterable[Any] = ()
 ) -> ExportedProgram:
     """The program in core ATen operators; functional, dead code removed."""
+    table = decomposition_table(kernels, preserve)
+    if (fused := functional_if_fused(program, table)) is not None:
+        return fused
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result: ExportedProgram = program.run_decompositions(decomposition_table(kernels, preserve))
+        result: ExportedProgram = program.run_decompositions(table)
         return result

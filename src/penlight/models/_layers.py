@@ -165,7 +165,7 @@ class Attention(nn.Module):
         out = torch.ops.penlight.attention(
             q, all_k, all_v, position.input_pos, self.scale, self.window, self.softcap
         )
-        return self.o_proj(out.flatten(2))  # type: ignore[no-any-return]
+        return self.o_proj(out.view(1, length, -1))  # type: ignore[no-any-return]
 
 
 class GatedMLP(nn.Module):
