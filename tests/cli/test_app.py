@@ -63,6 +63,12 @@ def test_only_the_verb_in_use_is_imported(add_pte: Path) -> None:
     assert done.stdout == "3.0\n[]\n"
 
 
+def test_a_reader_that_leaves_the_help_is_no_error() -> None:
+    command = f"{sys.executable} -m penlight export --help | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
 def test_interrupting_is_one_line(tmp_path: Path) -> None:
     slow = tmp_path / "slow.py"
     slow.write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")

@@ -120,6 +120,8 @@ def _report(error: BaseException, verb: str) -> int:
             # The reader has gone: keep the interpreter's last flush from failing once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
+        case SystemExit() if isinstance(error.__context__, BrokenPipeError):
+            return 141  # how rich, which prints the help, takes leave of a reader that has gone
         case typer.TyperException():
             return _usage(error, verb)
         case PenlightError():
