@@ -36,6 +36,7 @@ from sound import (
 from penlight.errors import ProgramError
 from penlight.program import schema
 from penlight.program.encode import _Encoder, encode_program
+from penlight.program.fields import Field, Kind, fields_of
 from penlight.program.read import read_program
 from penlight.program.schema import (
     HEADER_OFFSET,
@@ -49,12 +50,10 @@ from penlight.program.schema import (
     Instruction,
     JumpFalseCall,
     KernelCall,
-    Kind,
     MoveCall,
     NamedData,
     Operator,
     Program,
-    fields_of,
 )
 
 
@@ -392,7 +391,7 @@ def _unknown_delegate(program: Program) -> None:
 class _Sharing(_Encoder):
     """Stores a table that occurs many times in one vector only once."""
 
-    def _child(self, field: schema.Field, value: Any, where: str) -> int:
+    def _child(self, field: Field, value: Any, where: str) -> int:
         if field.kind is not Kind.TABLES or len(value) < 2 or value[0] is not value[-1]:
             return super()._child(field, value, where)
         start = self._vector(bytes(4 * len(value)), len(value), 4)

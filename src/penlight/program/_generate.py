@@ -5,7 +5,12 @@ from __future__ import annotations
 import inspect
 
 from penlight.program import schema
-from penlight.program.schema import ENUMS, UNIONS, Field, Kind, fields_of, tables
+from penlight.program.fields import Field, Kind, fields_of
+from penlight.program.schema import (
+    ENUMS,
+    UNIONS,
+    tables,
+)
 
 _NOTICE = "Made from schema.py by `python -m penlight.program.schema`; edit that instead."
 

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from penlight.errors import ProgramError
+from penlight.program.fields import Field, Kind, fields_of
 from penlight.program.schema import (
     FILE_IDENTIFIER,
     HEADER_LENGTH,
     HEADER_MAGIC,
     HEADER_OFFSET,
-    Field,
-    Kind,
     Program,
-    fields_of,
 )
 
 PAGE = 4096

@@ -22,17 +22,15 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from penlight.errors import ProgramError
+from penlight.program.fields import Field, Kind, fields_of
 from penlight.program.schema import (
     FILE_IDENTIFIER,
     HEADER_LENGTH,
     HEADER_MAGIC,
     HEADER_MINIMUM_LENGTH,
     HEADER_OFFSET,
-    Field,
-    Kind,
     Program,
     SubsegmentOffsets,
-    fields_of,
 )
 from penlight.program.verify import verify_program
 
