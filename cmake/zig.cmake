@@ -39,3 +39,5 @@ foreach(language C CXX)
   set(CMAKE_${language}_ARCHIVE_FINISH "\"${ZIG}\" ranlib <TARGET>")
 endforeach()
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+# Linking would first build the target's C++ library, which compiling alone does not need.
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)

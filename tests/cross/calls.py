@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests/kernels"), str(ROOT / "tests")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))
 from harness import _DTYPES
 from models_zoo import ZOO
 from torch.utils._pytree import tree_leaves
@@ -30,6 +30,7 @@ from torch.utils._pytree import tree_leaves
 import penlight
 from penlight import to_edge
 
+ROOT = Path(__file__).parents[2]
 DTYPES = {code: dtype for dtype, code in _DTYPES.items()}
 KERNEL_TESTS = ("test_llm_ops", "test_matrix", "test_convolution", "test_normalisation")
 MODELS = {"add", "mlp_activations", "lenet", "resnet_block", "lstm", "transformer", "mixed_ops",

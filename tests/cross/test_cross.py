@@ -29,8 +29,9 @@ ARM = [("max", None, "i8mm"), ("cortex-a76", None, "dotprod"), ("cortex-a72", No
        ("max", "scalar", "scalar")]  # fmt: skip
 
 
-def build(target: str, name: str = "driver") -> Path:
+def build(target: str, name: str = "driver", optimise: str = "-O1") -> Path:
     options = {
+        "OPTIMISE": optimise,
         "CMAKE_TOOLCHAIN_FILE": str(ROOT / "cmake/zig.cmake"),
         "PENLIGHT_TARGET": target,
         "ZIG": str(ZIG),
@@ -109,3 +110,9 @@ def test_webassembly(cases: list[Case], folder: Path, isa: str) -> None:
     command = [node, "--no-warnings", HERE / "run_wasi.mjs", driver, folder, "/pack", f"/{isa}"]
     execute(command, isa)
     assert faults(cases, folder / isa, isa) == []
+
+
+@pytest.mark.parametrize("target", ["x86_64-windows-gnu", "aarch64-macos"])
+def test_compiles_for(target: str) -> None:
+    """Only that: nothing here can run these systems' programs."""
+    assert list((build(target, "penlight", "-O0") / "runtime").glob("*penlight.*"))
