@@ -16,7 +16,6 @@ from writers import interleave, write_gguf, write_meta
 import penlight
 from penlight.checkpoints import open_checkpoint
 from penlight.llm.export import export_llm
-from penlight.models import build
 from penlight.program.read import read_program
 from penlight.quantize import unpack
 
@@ -202,8 +201,3 @@ def test_all_three_forms_of_a_checkpoint_give_the_same_tokens(tmp_path: Path) ->
     assert len(made[0][0]) == 40
     assert [tokens for tokens, _ in made[1:]] == [made[0][0]] * 2
     assert all(np.array_equal(logits, made[0][1]) for _, logits in made)
-
-
-def test_building_takes_no_weights(float_folder: Path) -> None:
-    with open_checkpoint(float_folder) as opened:
-        assert all(p.is_meta for p in build(opened.config, device="meta").parameters())
