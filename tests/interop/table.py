@@ -19,7 +19,8 @@ import penlight
 from penlight.errors import PenlightError
 from penlight.program.read import read_program
 from penlight.program.schema import KernelCall
-from tests.models_zoo import ZOO, ZooModel, relative_error
+from tests.models_zoo import ZOO
+from tests.zoo_model import ZooModel, relative_error
 
 PAGE = Path(__file__).parents[2] / "docs" / "interoperability.md"
 
