@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from penlight.cli._app import run_command_line
 from penlight.llm.tokenizer import vocabulary_table
 from tests.llm import conftest as toy_model
 from tests.llm.conftest import bare_path, other_path, toy, toy_path
@@ -50,6 +54,22 @@ def penlight() -> Penlight:
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def penlight_here(monkeypatch: pytest.MonkeyPatch) -> Penlight:
+    """As `penlight`, within this process, which has imported torch already."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("PENLIGHT_TRACEBACK", raising=False)
+
+    def run(*arguments: object, cwd: Path | None = None) -> Finished:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.chdir(cwd or "."), redirect_stdout(out), redirect_stderr(err):
+            code = run_command_line([str(argument) for argument in arguments])
+        return Finished(code, out.getvalue(), err.getvalue())
 
     return run
 

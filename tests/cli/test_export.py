@@ -103,13 +103,13 @@ def test_a_backend_takes_its_part(
     ],
 )
 def test_what_cannot_be_exported_ends_in_one_line(
-    penlight: Penlight, models: Path, source: str, arguments: list[str], says: str
+    penlight_here: Penlight, models: Path, source: str, arguments: list[str], says: str
 ) -> None:
     folder = models.parent
     (folder / "broken.py").write_text("import torch\nclass Net(:\n")
     (folder / "raises.py").write_text("1 / 0\n")
     before = sorted(folder.glob("*.pte"))
-    message = one_error_line(penlight("export", source, *arguments, cwd=folder))
+    message = one_error_line(penlight_here("export", source, *arguments, cwd=folder))
     assert says in message
     assert sorted(folder.glob("*.pte")) == before
 
