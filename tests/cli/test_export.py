@@ -81,7 +81,7 @@ def test_a_backend_takes_its_part(
 @pytest.mark.parametrize(
     ("source", "arguments", "says"),
     [
-        ("model.gguf", [], "expected FILE.py:NAME"),
+        ("model.gguf", [], "no such file"),
         ("absent.py:Net", [], "absent.py"),
         ("models.py:", ["--input-shape", "1"], "Scale"),
         ("models.py:Absent", ["--input-shape", "1"], "one of Scale, Needs"),
