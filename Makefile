@@ -48,7 +48,7 @@ demo: $(VENV)/.built
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.built $(VENV)/.emulator
-	@$(BIN)/python -m pytest -n $(JOBS) --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=10 $(ARGS)
 
 lint: $(VENV)/.built
 	@$(BIN)/ruff check .

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from calls import Case, read_results, record, write_pack
 from native import ROOT, built
 
+pytestmark = pytest.mark.xdist_group("cross")  # one worker records the calls for all
 HERE = Path(__file__).parent
 ZIG = Path(ziglang.__file__).parent / "zig"
 # How a processor is chosen, and the instruction set that the runtime must find on it.
