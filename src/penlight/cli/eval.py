@@ -138,7 +138,7 @@ def _show(result: Perplexity | Comparison) -> None:
     if isinstance(result, Comparison):
         ratio = 100 * (result.perplexity / result.reference_perplexity - 1)
         table.add_row("of the float model", f"{result.reference_perplexity:.4f} ({ratio:+.2f} %)")
-        table.add_row("mean KL divergence", f"{result.mean_kl:.5f} nats")
+        table.add_row("mean KL divergence", f"{result.mean_kl:.3g} nats")
         table.add_row("same likeliest token", f"{100 * result.top1_agreement:.2f} %")
     table.add_row(
         "tokens",
