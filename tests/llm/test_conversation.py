@@ -55,7 +55,7 @@ def test_oldest_turns_are_dropped_whole_if_asked(llm: LLM) -> None:
 
 
 def test_a_single_turn_that_does_not_fit_is_an_error_even_so(llm: LLM) -> None:
-    with pytest.raises(RuntimeFailure, match="shorten it"):
+    with pytest.raises(RuntimeFailure, match="shorten the last message"):
         llm.chat([turn(0, 100)[0]], overflow="drop_oldest")
 
 
