@@ -37,11 +37,12 @@ $(VENV)/.built: $(VENV)/.ready $(NATIVE)
 	@$(INSTALL) --no-build-isolation --no-deps --editable .
 	@touch $@
 
-# The arm tests run under qemu's user mode. Without it they fail and say so.
+# The arm tests run under qemu's user mode, those of WebAssembly in node. Without them they fail and
+# say so.
 $(VENV)/.emulator: $(VENV)/.ready
-	@command -v qemu-aarch64 qemu-aarch64-static > /dev/null \
-		|| { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq -y qemu-user > /dev/null; } \
-		|| echo "qemu-aarch64 is missing: apt install qemu-user, or the arm tests fail"
+	@{ command -v node && command -v qemu-aarch64 qemu-aarch64-static; } > /dev/null \
+		|| { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -qq -y qemu-user nodejs > /dev/null; } \
+		|| echo "qemu-aarch64 or node is missing: apt install qemu-user nodejs, or their tests fail"
 	@touch $@
 
 demo: $(VENV)/.built

@@ -93,6 +93,10 @@ def compare(case: Case, outputs: list[Any], expected: list[Any]) -> str:
     return ""
 
 
+ONE_WORKER = pytest.mark.xdist_group("cross")  # which records the calls once
+
+
+@ONE_WORKER
 @pytest.mark.parametrize(("processor", "forced", "isa"), ARM, ids=[f"{p}-{i}" for p, _, i in ARM])
 def test_arm(cases: list[Case], folder: Path, processor: str, forced: str | None, isa: str) -> None:
     emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
@@ -103,6 +107,7 @@ def test_arm(cases: list[Case], folder: Path, processor: str, forced: str | None
     assert faults(cases, results, isa) == []
 
 
+@ONE_WORKER
 @pytest.mark.parametrize("isa", ["wasm128", "scalar"])
 def test_webassembly(cases: list[Case], folder: Path, isa: str) -> None:
     node = shutil.which("node")

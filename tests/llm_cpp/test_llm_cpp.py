@@ -13,6 +13,7 @@ from tests.native import ROOT, built
 
 SANITIZED = ROOT / "tests/sanitized"
 SOURCE = Path(__file__).parent / "language_model.cpp"
+pytestmark = pytest.mark.xdist_group("llm_cpp")  # one worker exports the models
 CLAIMS = re.findall(r"^CLAIM\((\w+)\)", SOURCE.read_text(), re.MULTILINE)
 
 
