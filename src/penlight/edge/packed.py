@@ -4,13 +4,15 @@
 1152
 >>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
 
-A quantised format is ``q<bits>g<group>[m][.f32][.a16]``: 4 or 8 bits, groups of 16 or 32 inputs
-that share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32 with
-``.f32``. A weight is ``scale * (code - zero) + minimum``. ``f32``, ``f16`` and ``bf16`` are stored
-as they are. ``.a16`` changes no byte: it asks for activations of twice the bits, for weights whose
-own error is so small that activations of 8 bits would add more to it. The layout of the bytes is
-described in ``runtime/kernels/packed.h``, which parses the same strings; `penlight.quantize.pack`
-makes the bytes.
+A quantised format is ``q<bits>g<group>[m][.f32|.u8][.a16]``: 4 or 8 bits, groups of 16 or 32
+inputs that share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32
+with ``.f32``, or with ``.u8``, which needs ``m``, whole multiples (0 to 255) of two fp32 units that
+each row has: one for its scales, one for its minimums, which may be negative. A weight is
+``scale * (code - zero) + minimum``. ``f32``, ``f16`` and ``bf16`` are stored as they are. ``.a16``
+changes no byte: it asks for activations of twice the bits, for weights whose own error is so small
+that activations of 8 bits would add more to it. The layout of the bytes is described in
+``runtime/kernels/packed.h``, which parses the same strings; `penlight.quantize.pack` makes the
+bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ ROWS = 32
 """Rows (outputs) of one block; the last block of a matrix is filled up."""
 
 _FLOATS = {"f32": 4, "f16": 2, "bf16": 2}
-_QUANTISED = re.compile(r"q(4|8)g(16|32)(m?)((?:\.f32)?)((?:\.a16)?)")
+_QUANTISED = re.compile(r"q(4|8)g(16|32)(?:(m?)(\.f32)?|(m)(\.u8))(\.a16)?")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class PackedFormat:
     group: int
     minimum: bool = False
     wide: bool = False
+    nested: bool = False
+    """Whether scales and minimums are multiples of a unit of their row (``.u8``)."""
     levels: int = 127
     """Largest magnitude of a rounded activation: 127, or 127 * 128 with ``.a16``."""
 
@@ -55,12 +59,19 @@ class PackedFormat:
         match = _QUANTISED.fullmatch(text)
         if match is None:
             raise UnsupportedError(
-                f"[format] expected q4g32, q8g32.a16, q4g32m, q8g16.f32 or the like, or f32, f16, "
-                f"bf16 but got {text!r}; choose one of these"
+                f"[format] expected q4g32, q8g32.a16, q4g32m.u8, q8g16.f32 or the like, or f32, "
+                f"f16, bf16 but got {text!r}; choose one of these"
             )
-        bits, group, minimum, wide, double = match.groups()
-        levels = 127 * 128 if double else 127
-        return cls(text, int(bits), int(group), bool(minimum), bool(wide), levels)
+        bits, group, minimum, wide, nested_minimum, nested, double = match.groups()
+        return cls(
+            text,
+            int(bits),
+            int(group),
+            minimum=bool(minimum or nested_minimum),
+            wide=bool(wide),
+            nested=bool(nested),
+            levels=127 * 128 if double else 127,
+        )
 
     @property
     def quantized(self) -> bool:
@@ -75,7 +86,12 @@ class PackedFormat:
     @property
     def scale_nbytes(self) -> int:
         """Bytes of one scale, and of one minimum."""
-        return 4 if self.wide else 2
+        return 1 if self.nested else 4 if self.wide else 2
+
+    @property
+    def head_nbytes(self) -> int:
+        """Bytes of a block of rows before its groups: the units of scales, then of minimums."""
+        return ROWS * 8 if self.nested else 0
 
     @property
     def group_nbytes(self) -> int:
@@ -91,7 +107,7 @@ class PackedFormat:
 
     def block_nbytes(self, inputs: int) -> int:
         """Bytes of one block of rows."""
-        return self.groups(inputs) * self.group_nbytes
+        return self.head_nbytes + self.groups(inputs) * self.group_nbytes
 
     def nbytes(self, rows: int, inputs: int) -> int:
         """Bytes of a matrix of ``rows`` outputs and ``inputs`` inputs."""
@@ -113,7 +129,10 @@ def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Flo
     if not spec.quantized:
         grouped = _from_floats(flat, spec).reshape(blocks, inputs, ROWS)
         return np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1, inputs)[:rows]
-    flat = flat.reshape(blocks, groups, spec.group_nbytes)
+    flat = flat.reshape(blocks, spec.block_nbytes(inputs))
+    head = np.ascontiguousarray(flat[:, : spec.head_nbytes]).view(np.float32)
+    units = head.reshape(blocks, 2, ROWS, 1) if spec.nested else None
+    flat = flat[:, spec.head_nbytes :].reshape(blocks, groups, spec.group_nbytes)
     quants = ROWS * spec.group * spec.bits // 8
     end = quants + ROWS * spec.scale_nbytes
     codes = flat[:, :, :quants].reshape(blocks, groups, -1, ROWS, 4)
@@ -123,15 +142,18 @@ def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Flo
     order = (0, 3, 1, 2, 4, 5) if spec.bits == 4 else (0, 3, 1, 2, 4)
     values = codes.transpose(order).reshape(blocks, ROWS, groups, spec.group).astype(np.float32)
     values -= spec.zero
-    values *= _scales_of(flat[:, :, quants:end], spec)[..., None]
+    scales = _scales_of(flat[:, :, quants:end], spec)
+    values *= (scales if units is None else scales * units[:, 0])[..., None]
     if spec.minimum:
-        values += _scales_of(flat[:, :, end:], spec)[..., None]
+        minimums = _scales_of(flat[:, :, end:], spec)
+        values += (minimums if units is None else minimums * units[:, 1])[..., None]
     return values.reshape(blocks * ROWS, -1)[:rows, :inputs]
 
 
 def _scales_of(data: Bytes, spec: PackedFormat) -> Floats:
     """[block, group, bytes] to [block, row, group]."""
-    scales = np.ascontiguousarray(data).view(np.float32 if spec.wide else np.float16)
+    dtype = np.uint8 if spec.nested else np.float32 if spec.wide else np.float16
+    scales = np.ascontiguousarray(data).view(dtype)
     return scales.transpose(0, 2, 1).astype(np.float32)
 
 

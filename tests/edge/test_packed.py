@@ -1,0 +1,72 @@
+"""Packed bytes mean what runtime/kernels/packed.h says of them."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from penlight.edge.packed import ROWS, PackedFormat, unpack
+from penlight.errors import UnsupportedError
+
+
+def weight_at(data: bytes, spec: PackedFormat, inputs: int, row: int, column: int) -> float:
+    """One weight, by the layout's own words."""
+    block, r = divmod(row, ROWS)
+    group, i = divmod(column, spec.group)
+    start = block * spec.block_nbytes(inputs)
+    at = start + spec.head_nbytes + group * spec.group_nbytes
+    if spec.bits == 4:
+        byte = data[at + (i // 8 * ROWS + r) * 4 + i % 4]
+        code = byte & 15 if i % 8 < 4 else byte >> 4
+    else:
+        code = data[at + (i // 4 * ROWS + r) * 4 + i % 4]
+    at += ROWS * spec.group * spec.bits // 8
+    letter = "B" if spec.nested else "f" if spec.wide else "e"
+
+    def number(which: int) -> np.float32:
+        size = struct.calcsize(letter)
+        value = np.float32(struct.unpack_from(letter, data, at + (which * ROWS + r) * size)[0])
+        if not spec.nested:
+            return value
+        unit = np.float32(struct.unpack_from("f", data, start + (which * ROWS + r) * 4)[0])
+        return np.float32(unit * value)
+
+    product = number(0) * np.float32(code - spec.zero)
+    return float(product + number(1) if spec.minimum else product)
+
+
+@pytest.mark.parametrize(
+    "format", ["q4g32", "q4g32m", "q4g16.f32", "q8g16m.f32.a16", "q4g32m.u8", "q8g16m.u8.a16"]
+)
+def test_unpack_reads_the_layout(format: str) -> None:
+    spec, rows, inputs = PackedFormat.parse(format), 70, 100
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, 256, spec.nbytes(rows, inputs), dtype=np.uint8)
+    blocks = codes.reshape(3, -1)
+    blocks[:, : spec.head_nbytes].view(np.float32)[...] = rng.standard_normal(
+        (3, spec.head_nbytes // 4)
+    )
+    if not spec.nested:  # any eight bits are a scale there, but not any 16 or 32
+        groups = blocks.reshape(3, spec.groups(inputs), -1)
+        scales = groups[:, :, ROWS * spec.group * spec.bits // 8 :]
+        dtype = np.float32 if spec.wide else np.float16
+        numbers = rng.standard_normal((*scales.shape[:2], scales.shape[2] // spec.scale_nbytes))
+        scales[...] = numbers.astype(dtype).view(np.uint8)
+    data = codes.tobytes()
+    values = unpack(data, format, rows, inputs)
+    for row, column in [(0, 0), (31, 99), (32, 5), (69, 31), (69, 96), (40, 15), (7, 16)]:
+        assert values[row, column] == weight_at(data, spec, inputs, row, column)
+
+
+def test_a_row_s_units_take_64_bits() -> None:
+    assert PackedFormat.parse("q4g32m.u8").nbytes(64, 64) == 2 * (256 + 2 * 576)
+
+
+@pytest.mark.parametrize(
+    "format", ["q4g32.u8", "q4g32m.f32.u8", "q4g32m.u8.f32", "q4g32u8", "q4g32m.u8.a8"]
+)
+def test_formats_that_do_not_exist_are_refused(format: str) -> None:
+    with pytest.raises(UnsupportedError, match="expected q4g32"):
+        PackedFormat.parse(format)
