@@ -3,10 +3,10 @@
 namespace penlight::kernels {
 
 bool parse_packed(std::string_view text, PackedFormat* format) {
-    if (text == "f32") return *format = {32, 1, false, false, PENLIGHT_FLOAT, 0}, true;
-    if (text == "f16") return *format = {16, 1, false, false, PENLIGHT_HALF, 0}, true;
-    if (text == "bf16") return *format = {16, 1, false, false, PENLIGHT_BFLOAT16, 0}, true;
-    PackedFormat f{0, 0, false, false, PENLIGHT_UINT8, 1};
+    if (text == "f32") return *format = {32, 1, false, 0, PENLIGHT_FLOAT, 0}, true;
+    if (text == "f16") return *format = {16, 1, false, 0, PENLIGHT_HALF, 0}, true;
+    if (text == "bf16") return *format = {16, 1, false, 0, PENLIGHT_BFLOAT16, 0}, true;
+    PackedFormat f{0, 0, false, 2, PENLIGHT_UINT8, 1};
     auto take = [&](std::string_view prefix) {
         if (text.substr(0, prefix.size()) != prefix) return false;
         text.remove_prefix(prefix.size());
@@ -15,7 +15,10 @@ bool parse_packed(std::string_view text, PackedFormat* format) {
     f.bits = take("q4") ? 4 : take("q8") ? 8 : 0;
     f.group = take("g32") ? 32 : take("g16") ? 16 : 0;
     f.minimum = take("m");
-    f.wide = take(".f32");
+    if (take(".f32"))
+        f.scale_size = 4;
+    else if (f.minimum && take(".u8"))
+        f.scale_size = 1;
     if (take(".a16")) f.planes = 2;
     if (f.bits == 0 || f.group == 0 || !text.empty()) return false;
     *format = f;
@@ -25,6 +28,7 @@ bool parse_packed(std::string_view text, PackedFormat* format) {
 int64_t PackedFormat::nbytes(int64_t rows, int64_t inputs) const {
     int64_t block, total;
     if (rows < 0 || inputs < 0 || __builtin_mul_overflow(groups(inputs), group_bytes(), &block) ||
+        __builtin_add_overflow(block, head_bytes(), &block) ||
         __builtin_mul_overflow(rows / packed_rows + (rows % packed_rows != 0), block, &total))
         return -1;
     return total;

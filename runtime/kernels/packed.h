@@ -4,8 +4,9 @@
 //   if (!parse_packed("q4g32", &f)) ...            // 4 bits, groups of 32 inputs, fp16 scales
 //   int64_t bytes = f.nbytes(rows, inputs);        // -1 on overflow
 //
-// Formats: q<bits>g<group>[m][.f32][.a16] with bits 4 or 8 and group 16 or 32; "m" adds a minimum
-// to each group; scales and minimums are fp16, or fp32 with ".f32". And f32, f16, bf16.
+// Formats: q<bits>g<group>[m][.f32|.u8][.a16] with bits 4 or 8 and group 16 or 32; "m" adds a
+// minimum to each group; scales and minimums are fp16, or fp32 with ".f32", or with ".u8", which
+// needs "m", whole multiples (0 to 255) of units that their row has. And f32, f16, bf16.
 //
 // Activations that meet quantised weights are rounded, by groups of the same size, to q * s with
 // s = max|x| / levels. Levels are 127, or with ".a16", which leaves the weights' bytes as they are,
@@ -14,7 +15,9 @@
 // |sum| <= 32 * 255 * 16256 < 2^27 per group.
 //
 // Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole
-// groups. Fillers have the value zero. A block of a quantised format is, for each group of inputs,
+// groups. Fillers have the value zero. A block of a quantised format is
+//     units    [2][32 rows]    with ".u8": fp32, of scales and of minimums
+// then for each group of inputs
 //     quants   [group * bits / 32][32 rows][4 bytes]
 //     scales   [32 rows]
 //     minimums [32 rows]       with "m"
@@ -35,19 +38,21 @@ struct PackedFormat {
     int bits;   // 4 or 8; 16 or 32 for float formats
     int group;  // inputs that share a scale; 1 for float formats
     bool minimum;
-    bool wide;      // scales and minimums are fp32
-    int32_t dtype;  // of a float format, else PENLIGHT_UINT8
-    int planes;     // int8 numbers of an activation: 1, or 2 with ".a16"
+    int scale_size;  // bytes of a scale, and of a minimum: 1, 2 or 4; 0 for float formats
+    int32_t dtype;   // of a float format, else PENLIGHT_UINT8
+    int planes;      // int8 numbers of an activation: 1, or 2 with ".a16"
 
     bool quantized() const { return dtype == PENLIGHT_UINT8; }
+    bool nested() const { return scale_size == 1; }  // scales are multiples of a row's unit
     int zero() const { return bits == 8 ? 128 : minimum ? 0 : 8; }
     int64_t groups(int64_t inputs) const { return inputs / group + (inputs % group != 0); }
     int64_t quant_bytes() const { return packed_rows * group * bits / 8; }
-    int64_t scale_bytes() const { return packed_rows * (wide ? 4 : 2); }
-    int64_t group_bytes() const {
-        return quant_bytes() + (quantized() ? scale_bytes() * (minimum ? 2 : 1) : 0);
+    int64_t scale_bytes() const { return packed_rows * scale_size; }
+    int64_t group_bytes() const { return quant_bytes() + scale_bytes() * (minimum ? 2 : 1); }
+    int64_t head_bytes() const { return nested() ? 2 * packed_rows * 4 : 0; }
+    int64_t block_bytes(int64_t inputs) const {
+        return head_bytes() + groups(inputs) * group_bytes();
     }
-    int64_t block_bytes(int64_t inputs) const { return groups(inputs) * group_bytes(); }
     int64_t nbytes(int64_t rows, int64_t inputs) const;
 };
 

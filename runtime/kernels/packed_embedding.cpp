@@ -7,8 +7,9 @@
 namespace penlight::kernels {
 namespace {
 
-float load_scale(const uint8_t* p, bool wide, int64_t i) {
-    if (wide) return reinterpret_cast<const float*>(p)[i];
+float load_scale(const uint8_t* p, int size, int64_t i) {
+    if (size == 1) return p[i];
+    if (size == 4) return reinterpret_cast<const float*>(p)[i];
     return half_to_float(reinterpret_cast<const uint16_t*>(p)[i]);
 }
 
@@ -21,10 +22,16 @@ void unpack_row(const PackedFormat& f, const uint8_t* block, int64_t row, int64_
         return;
     }
     const float zero = static_cast<float>(f.zero());
+    const float* units = reinterpret_cast<const float*>(block);
+    const float unit = f.nested() ? units[row] : 1;
+    const float minimum_unit = f.nested() ? units[packed_rows + row] : 1;
+    block += f.head_bytes();
     for (int64_t first = 0; first < inputs; first += f.group, block += f.group_bytes()) {
         const uint8_t* scales = block + f.quant_bytes();
-        const float scale = load_scale(scales, f.wide, row);
-        const float minimum = f.minimum ? load_scale(scales + f.scale_bytes(), f.wide, row) : 0.0f;
+        const float scale = load_scale(scales, f.scale_size, row) * unit;
+        float minimum = 0;
+        if (f.minimum)
+            minimum = load_scale(scales + f.scale_bytes(), f.scale_size, row) * minimum_unit;
         const int64_t count = std::min<int64_t>(f.group, inputs - first);
         for (int64_t i = 0; i < count; i++) {
             int quant;

@@ -17,84 +17,16 @@ constexpr int packed_tiles[2] = {4, 2};
 constexpr int packed_vectors = 4;
 #endif
 
-// Activations of a tile of T tokens, for each group:
-//   int8 [group / 4][planes][T][4], then float scale [T], int32 correction [T], float scaled sum
-//   [T]
-int packed_tile(const PackedProduct& p) { return packed_tiles[p.format.planes == 2]; }
-int64_t tile_tokens(const PackedProduct& p, int64_t index) {
-    int64_t left = p.tokens - index * packed_tile(p);
-    return left < packed_tile(p) ? left : packed_tile(p);
-}
-std::byte* tile_data(const PackedProduct& p, int64_t index) {
-    return p.quantized + index * packed_tile(p) * quantized_token_bytes(p.format, p.inputs);
+#include "packed_quantize.simd.h"
+
+// scales or minimums of `lanes` rows, of numbers of `size` bytes
+PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
+    if (size == 1) return vload_uint8(scales + row);
+    if (size == 4) return vload(reinterpret_cast<const float*>(scales) + row);
+    return vload_half(reinterpret_cast<const uint16_t*>(scales) + row);
 }
 
-// x[0..count) to q[planes][group], zero past count; returns the scale.
-float quantize_group(const float* x, int64_t count, int group, int planes, int8_t* q,
-                     int32_t* sum) {
-    V most = vzero();
-    alignas(64) float line[32] = {};
-    memcpy(line, x, static_cast<size_t>(count) * sizeof(float));
-    for (int i = 0; i < group; i += lanes) most = vmax(most, vabs(vload(line + i)));
-    float largest = vmax_of(most);
-    const float levels = planes == 2 ? 127.0f * 128 : 127.0f;
-    float inverse = largest > 0 ? levels / largest : 0.0f;
-    int32_t total = 0;
-    for (int i = 0; i < group; i += lanes) {
-        V whole = vround(vmul(vload(line + i), vset(inverse)));
-        if (planes == 2) {
-            V high = vround(vmul(whole, vset(1.0f / 128)));
-            vstore_int8(q + i, high);
-            vstore_int8(q + group + i, vfma(high, vset(-128.0f), whole));
-        } else {
-            vstore_int8(q + i, whole);
-        }
-    }
-    for (int i = 0; i < group; i++) total += q[i];
-    if (planes == 2) {
-        total *= 128;
-        for (int i = 0; i < group; i++) total += q[group + i];
-    }
-    *sum = total;
-    return largest / levels;
-}
-
-void packed_quantize(const PackedProduct& p, int64_t index) {
-    const int group = p.format.group, planes = p.format.planes;
-    const int64_t tile = tile_tokens(p, index), groups = p.format.groups(p.inputs);
-    const int64_t record = tile * (planes * group + 12);
-    const bool centred = p.format.bits == 8 && dot_u8_centred;
-    const int32_t zero = centred ? 0 : p.format.zero();
-    std::byte* data = tile_data(p, index);
-    for (int64_t t = 0; t < tile; t++) {
-        const float* x = p.x + (index * packed_tile(p) + t) * p.inputs;
-        for (int64_t g = 0; g < groups; g++) {
-            alignas(64) int8_t q[2 * 32];
-            int32_t sum;
-            int64_t left = p.inputs - g * group;
-            float scale =
-                quantize_group(x + g * group, left < group ? left : group, group, planes, q, &sum);
-            std::byte* to = data + g * record;
-            for (int plane = 0; plane < planes; plane++)
-                for (int j = 0; j < group / 4; j++)
-                    memcpy(to + ((j * planes + plane) * tile + t) * 4, q + plane * group + j * 4,
-                           4);
-            to += tile * planes * group;
-            int32_t correction = -zero * sum;
-            float scaled_sum = scale * static_cast<float>(sum);
-            memcpy(to + t * 4, &scale, 4);
-            memcpy(to + (tile + t) * 4, &correction, 4);
-            memcpy(to + (2 * tile + t) * 4, &scaled_sum, 4);
-        }
-    }
-}
-
-PENLIGHT_INLINE V scale_at(const uint8_t* scales, bool wide, int64_t row) {
-    return wide ? vload(reinterpret_cast<const float*>(scales) + row)
-                : vload_half(reinterpret_cast<const uint16_t*>(scales) + row);
-}
-
-// acc[t][v] += products of one group of quants with T columns of activations (tokens and planes)
+// acc[t][v] += products of one group of quants with T columns [T][Group] of activations
 template <int Bits, int Group, int T>
 PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x,
                                I (&acc)[T][packed_vectors]) {
@@ -107,14 +39,14 @@ PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x,
         if constexpr (Bits == 4) {
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
-                X a = xload(x + (2 * c * T + t) * 4);
+                X a = xload(x + t * Group + c * 8);
 #pragma GCC unroll 4
                 for (int v = 0; v < packed_vectors; v++)
                     acc[t][v] = dot_u4(acc[t][v], low_nibbles(w[v]), a);
             }
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
-                X a = xload(x + ((2 * c + 1) * T + t) * 4);
+                X a = xload(x + t * Group + c * 8 + 4);
 #pragma GCC unroll 4
                 for (int v = 0; v < packed_vectors; v++)
                     acc[t][v] = dot_u4(acc[t][v], high_nibbles(w[v]), a);
@@ -122,11 +54,38 @@ PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x,
         } else {
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
-                X a = xload(x + (c * T + t) * 4);
+                X a = xload(x + t * Group + c * 4);
 #pragma GCC unroll 4
                 for (int v = 0; v < packed_vectors; v++) acc[t][v] = dot_u8(acc[t][v], w[v], a);
             }
         }
+    }
+}
+
+// sum[t][v] becomes the products' sum: what minimums add, and the units of rows, are put to it.
+template <int Bits, int Group, int Planes, int T>
+void add_minimums(const PackedProduct& p, const uint8_t* block, int64_t row, const std::byte* tile,
+                  V (&sum)[T][packed_vectors]) {
+    const PackedFormat& f = p.format;
+    const int64_t groups = f.groups(p.inputs), group_bytes = f.group_bytes();
+    const uint8_t* minimums = block + f.head_bytes() + f.quant_bytes() + f.scale_bytes();
+    tile += T * (Planes * Group + 8);  // the scaled sums
+    V low[T][packed_vectors];
+    for (int t = 0; t < T; t++)
+        for (int v = 0; v < packed_vectors; v++) low[t][v] = vzero();
+    for (int64_t g = 0; g < groups; g++, minimums += group_bytes) {
+        const float* scaled_sum = reinterpret_cast<const float*>(tile);
+        tile += T * (Planes * Group + 12);
+        for (int v = 0; v < packed_vectors; v++) {
+            V m = scale_at(minimums, f.scale_size, row + v * lanes);
+            for (int t = 0; t < T; t++) low[t][v] = vfma(m, vset(scaled_sum[t]), low[t][v]);
+        }
+    }
+    const float* units = reinterpret_cast<const float*>(block) + row;
+    for (int v = 0; v < packed_vectors; v++) {
+        V unit = f.nested() ? vload(units + v * lanes) : vset(1);
+        V low_unit = f.nested() ? vload(units + packed_rows + v * lanes) : vset(1);
+        for (int t = 0; t < T; t++) sum[t][v] = vfma(sum[t][v], unit, vmul(low[t][v], low_unit));
     }
 }
 
@@ -137,13 +96,14 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     const PackedFormat& f = p.format;
     const int64_t groups = f.groups(p.inputs), group_bytes = f.group_bytes();
     constexpr int64_t quant_bytes = packed_rows * Group * Bits / 8;
-    const int64_t scale_bytes = f.scale_bytes();
-    const bool wide = f.wide, minimum = f.minimum;
+    const int scale_size = f.scale_size;
+    const uint8_t* quants = block + f.head_bytes();
+    const std::byte* x = tile;
     V sum[T][packed_vectors];
     for (int t = 0; t < T; t++)
         for (int v = 0; v < packed_vectors; v++) sum[t][v] = vzero();
-    for (int64_t g = 0; g < groups; g++, block += group_bytes, tile += T * (Planes * Group + 12)) {
-        const float* scale = reinterpret_cast<const float*>(tile + T * Planes * Group);
+    for (int64_t g = 0; g < groups; g++, quants += group_bytes, x += T * (Planes * Group + 12)) {
+        const float* scale = reinterpret_cast<const float*>(x + T * Planes * Group);
         const int32_t* correction = reinterpret_cast<const int32_t*>(scale + T);
         I acc[Planes * T][packed_vectors];  // the high plane first
 #pragma GCC unroll 8
@@ -151,11 +111,11 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
 #pragma GCC unroll 4
             for (int v = 0; v < packed_vectors; v++)
                 acc[t][v] = iset(t < (Planes - 1) * T ? 0 : correction[t - (Planes - 1) * T]);
-        dot_group<Bits, Group, Planes * T>(block + row * 4, reinterpret_cast<const int8_t*>(tile),
+        dot_group<Bits, Group, Planes * T>(quants + row * 4, reinterpret_cast<const int8_t*>(x),
                                            acc);
 #pragma GCC unroll 4
         for (int v = 0; v < packed_vectors; v++) {
-            V w = scale_at(block + quant_bytes, wide, row + v * lanes);
+            V w = scale_at(quants + quant_bytes, scale_size, row + v * lanes);
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
                 I whole = acc[t][v];
@@ -163,13 +123,8 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
                 sum[t][v] = vfma(vmul(ifloat(whole), w), vset(scale[t]), sum[t][v]);
             }
         }
-        if (!minimum) continue;
-        const float* scaled_sum = scale + 2 * T;
-        for (int v = 0; v < packed_vectors; v++) {
-            V m = scale_at(block + quant_bytes + scale_bytes, wide, row + v * lanes);
-            for (int t = 0; t < T; t++) sum[t][v] = vfma(m, vset(scaled_sum[t]), sum[t][v]);
-        }
     }
+    if (f.minimum) add_minimums<Bits, Group, Planes, T>(p, block, row, tile, sum);
     for (int t = 0; t < T; t++)
         for (int v = 0; v < packed_vectors; v++)
             vstore(out + (t * packed_vectors + v) * lanes, sum[t][v]);

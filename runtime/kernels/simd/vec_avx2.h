@@ -35,6 +35,13 @@ PENLIGHT_INLINE float vmax_of(V a) {
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
+template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
+    V ab = Op(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    V cd = Op(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    V s = Op(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    s = Op(s, _mm256_permute2f128_ps(s, s, 0x01));
+    _mm_storeu_ps(to, _mm256_castps256_ps128(s));
+}
 PENLIGHT_INLINE V vpow2(V n) {
     __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
@@ -49,6 +56,10 @@ PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
     __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
+    __m128i b = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b));
 }
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     __m256i i = _mm256_cvtps_epi32(v);

@@ -25,6 +25,14 @@ PENLIGHT_INLINE V vround(V a) {
 }
 PENLIGHT_INLINE float vsum(V a) { return _mm512_reduce_add_ps(a); }
 PENLIGHT_INLINE float vmax_of(V a) { return _mm512_reduce_max_ps(a); }
+template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
+    V ab = Op(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    V cd = Op(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    V s = Op(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    s = Op(s, _mm512_shuffle_f32x4(s, s, 0x4e));
+    s = Op(s, _mm512_shuffle_f32x4(s, s, 0xb1));
+    _mm_storeu_ps(to, _mm512_castps512_ps128(s));
+}
 PENLIGHT_INLINE V vpow2(V n) {
     __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));
@@ -39,6 +47,10 @@ PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
     __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
+    __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
 }
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));

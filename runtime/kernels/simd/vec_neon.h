@@ -30,6 +30,13 @@ PENLIGHT_INLINE V vabs(V a) { return vabsq_f32(a); }
 PENLIGHT_INLINE V vround(V a) { return vrndnq_f32(a); }
 PENLIGHT_INLINE float vsum(V a) { return vaddvq_f32(a); }
 PENLIGHT_INLINE float vmax_of(V a) { return vmaxvq_f32(a); }
+template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
+    float32x4x2_t ab = vzipq_f32(a, b), cd = vzipq_f32(c, d);
+    V abs = Op(ab.val[0], ab.val[1]), cds = Op(cd.val[0], cd.val[1]);
+    V low = vcombine_f32(vget_low_f32(abs), vget_low_f32(cds));
+    V high = vcombine_f32(vget_high_f32(abs), vget_high_f32(cds));
+    vst1q_f32(to, Op(low, high));
+}
 PENLIGHT_INLINE V vpow2(V n) {
     int32x4_t e = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
     return vreinterpretq_f32_s32(vshlq_n_s32(e, 23));
@@ -42,6 +49,12 @@ PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
 }
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+}
+PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
+    uint32_t four;
+    memcpy(&four, p, 4);
+    uint8x8_t b = vreinterpret_u8_u32(vdup_n_u32(four));
+    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(b))));
 }
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     int16x4_t h = vmovn_s32(vcvtq_s32_f32(v));

@@ -37,6 +37,12 @@ PENLIGHT_INLINE float vmax_of(V a) {
     float x = wasm_f32x4_extract_lane(s, 0), y = wasm_f32x4_extract_lane(s, 1);
     return x > y ? x : y;
 }
+template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
+    V ab = Op(wasm_i32x4_shuffle(a, b, 0, 4, 1, 5), wasm_i32x4_shuffle(a, b, 2, 6, 3, 7));
+    V cd = Op(wasm_i32x4_shuffle(c, d, 0, 4, 1, 5), wasm_i32x4_shuffle(c, d, 2, 6, 3, 7));
+    V low = wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), high = wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7);
+    wasm_v128_store(to, Op(low, high));
+}
 PENLIGHT_INLINE V vpow2(V n) {
     v128_t e = wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_const_splat(127));
     return wasm_i32x4_shl(e, 23);
@@ -58,6 +64,10 @@ PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
 }
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
     return wasm_i32x4_shl(wasm_u32x4_load16x4(p), 16);
+}
+PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
+    v128_t h = wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p));
+    return wasm_f32x4_convert_u32x4(wasm_u32x4_extend_low_u16x8(h));
 }
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     v128_t i = wasm_i32x4_trunc_sat_f32x4(v);
