@@ -135,7 +135,15 @@ penlight_status penlight_method_load(penlight_program* program, const char* name
                              error);
     if (allocator && (!allocator->allocate || !allocator->release))
         return null_argument("penlight_method_load", "an allocator with both functions", error);
-    return give(penlight::load_method(program, name, allocator, method, error));
+    return give(penlight::load_method(program, name, allocator, nullptr, method, error));
+}
+
+penlight_status penlight_method_load_sharing(penlight_method* with, const char* name,
+                                             penlight_method** method, penlight_error* error) {
+    if (!with || !name || !method)
+        return null_argument("penlight_method_load_sharing",
+                             "a method, a name and a place for the second method", error);
+    return give(penlight::load_method(with->program, name, &with->allocator, with, method, error));
 }
 
 void penlight_method_free(penlight_method* method) {

@@ -48,7 +48,8 @@ penlight_status reference_init(penlight_context* context, const void* processed,
     Status status = open_program_memory(context->runtime, processed, size, context->depth + 1,
                                         &reference->program, &error);
     if (status == Status::ok)
-        status = load_method(reference->program, "forward", nullptr, &reference->method, &error);
+        status = load_method(reference->program, "forward", nullptr, nullptr, &reference->method,
+                             &error);
     // Arguments may come in another layout, and execute allocates nothing.
     if (status == Status::ok) status = reserve_staging(*reference->method, &error);
     if (status == Status::ok) {

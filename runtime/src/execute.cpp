@@ -121,10 +121,11 @@ Status run_all(penlight_method& method) {
 }  // namespace
 
 Status execute_method(penlight_method& method, penlight_error* error) {
-    if (method.running.exchange(true))
+    std::atomic<bool>& running = state_owner(method).running;
+    if (running.exchange(true))
         return report(error, Status::invalid_argument, method.label,
-                      "expected a method that is not running but got one that is; load it once "
-                      "for each thread");
+                      "expected a method that is not running, nor one that shares its state, but "
+                      "got one that is; load it once for each thread");
     penlight_error local{};
     penlight_context& context = method.context;
     context.error = &local;
@@ -140,7 +141,7 @@ Status execute_method(penlight_method& method, penlight_error* error) {
     Status status = run_all(method);
     context.error = nullptr;
     if (status != Status::ok && error) *error = local;
-    method.running.store(false);
+    running.store(false);
     return status;
 }
 

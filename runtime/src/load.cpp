@@ -211,9 +211,13 @@ Status make_method(penlight_program* program, const char* name, const penlight_a
 }  // namespace
 
 Status load_method(penlight_program* program, const char* name, const penlight_allocator* allocator,
-                   penlight_method** out, penlight_error* error) {
+                   penlight_method* owner, penlight_method** out, penlight_error* error) {
     penlight_method* method = nullptr;
     PENLIGHT_TRY(make_method(program, name, allocator, &method, error));
+    if (owner) {
+        method->owner = &state_owner(*owner);
+        method->owner->references.fetch_add(1, std::memory_order_relaxed);
+    }
     Loader loader(*method, error);
     Status status = loader.build();
     if (status == Status::ok) status = loader.allocate();
@@ -246,6 +250,7 @@ Status measure_method(penlight_program* program, const char* name, penlight_memo
 }
 
 void free_method(penlight_method* method) {
+    if (method->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     for (size_t i = 0; method->delegates && i < method->counts.delegates; i++) {
         Delegate& delegate = method->delegates[i];
         if (delegate.ready && delegate.table->destroy) delegate.table->destroy(delegate.handle);
@@ -255,7 +260,9 @@ void free_method(penlight_method* method) {
     for (size_t i = 0; method->arenas && i < method->counts.arenas; i++)
         method->arenas[i].release();
     penlight_program* program = method->program;
+    penlight_method* owner = method->owner;
     destroy_object(method->allocator, method);
+    if (owner) free_method(owner);
     release_program(program);
 }
 

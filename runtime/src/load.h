@@ -36,6 +36,9 @@ class Loader {
     void count_instruction(Table instruction);
     bool is_view_call(Table call) const;
     static bool is_state(Table tensor);
+    static Table next_state(const penlight_method& method, uint32_t* index);
+    Status share_state();
+    Status share_memory(Table state, Table owned, uint32_t index);
     uint64_t lay_out(std::byte* base);
     Status reserve();
     Status make_values();

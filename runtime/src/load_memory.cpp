@@ -11,7 +11,9 @@ constexpr size_t arena_alignment = 64;
 
 Status Loader::allocate() {
     auto sizes = method_.plan.vector<int64_t>(schema::ExecutionPlan::non_const_buffer_sizes);
+    if (method_.owner) PENLIGHT_TRY(share_state());
     for (uint32_t i = 1; i < sizes.size() && i < method_.counts.arenas; i++) {
+        if (method_.arenas[i].borrowed()) continue;
         auto size = static_cast<size_t>(sizes[i]);
         if (!method_.arenas[i].allocate(method_.allocator, size, arena_alignment, true))
             return no_memory(size, "its plan");
@@ -22,7 +24,7 @@ Status Loader::allocate() {
     if (!method_.scratch.allocate(method_.allocator, method_.scratch_size, arena_alignment, false))
         return no_memory(method_.scratch_size, "scratch");
     PENLIGHT_TRY(bind_memory());
-    initialise_state(method_);
+    if (!method_.owner) initialise_state(method_);
     penlight_context& context = method_.context;
     context.runtime = program_.runtime;
     context.pool = &program_.runtime->pool;
@@ -31,6 +33,62 @@ Status Loader::allocate() {
     context.scratch_size = method_.scratch.size();
     context.isa = program_.runtime->isa;
     return make_delegates();
+}
+
+// The first tensor of state among values from *index on, which becomes the index after it.
+Table Loader::next_state(const penlight_method& method, uint32_t* index) {
+    TableVector values = method.plan.tables(schema::ExecutionPlan::values);
+    while (*index < values.size()) {
+        uint32_t i = (*index)++;
+        if (value_type(values, i) != schema::KernelTypes::Tensor) continue;
+        Table tensor = values[i].table(schema::EValue::val);
+        if (is_state(tensor)) return tensor;
+    }
+    return {};
+}
+
+// Take the owner's memory for every arena with state; both methods must plan the same state.
+Status Loader::share_state() {
+    uint32_t own = 0, owners = 0;
+    while (true) {
+        Table state = next_state(method_, &own);
+        Table owned = next_state(*method_.owner, &owners);
+        if (state.present() != owned.present())
+            return report(error_, Status::invalid_argument, method_.label,
+                          "expected as much state as the method it shares it with but got %s; "
+                          "load it by itself",
+                          state.present() ? "more" : "less");
+        if (!state.present()) return Status::ok;
+        PENLIGHT_TRY(share_memory(state, owned, own - 1));
+    }
+}
+
+Status Loader::share_memory(Table state, Table owned, uint32_t index) {
+    using A = schema::AllocationDetails;
+    using T = schema::Tensor;
+    Table mine = state.table(T::allocation_info), other = owned.table(T::allocation_info);
+    auto sizes = state.vector<int32_t>(T::sizes), owned_sizes = owned.vector<int32_t>(T::sizes);
+    bool same = state.get<int8_t>(T::scalar_type) == owned.get<int8_t>(T::scalar_type) &&
+                sizes.size() == owned_sizes.size();
+    for (uint32_t d = 0; same && d < sizes.size(); d++) same = sizes[d] == owned_sizes[d];
+    for (auto field : {A::memory_id, A::memory_offset_low, A::memory_offset_high})
+        same = same && mine.get<uint32_t>(field) == other.get<uint32_t>(field);
+    auto name = [](Table tensor) {
+        return tensor.table(T::extra_tensor_info)
+            .string(schema::ExtraTensorInfo::fully_qualified_name);
+    };
+    auto id = mine.get<uint32_t>(A::memory_id);
+    auto bytes = [id](const penlight_method& method) {
+        auto list = method.plan.vector<int64_t>(schema::ExecutionPlan::non_const_buffer_sizes);
+        return id < list.size() ? list[id] : -1;
+    };
+    same = same && name(state) == name(owned) && bytes(method_) == bytes(*method_.owner);
+    if (!same || id >= method_.counts.arenas || id >= method_.owner->counts.arenas)
+        return fail(Status::invalid_argument, "value", index,
+                    "expected the state of the method it shares it with, of the same name, place, "
+                    "type and sizes, but got another; load it by itself");
+    if (!method_.arenas[id].borrowed()) method_.arenas[id].borrow(method_.owner->arenas[id]);
+    return Status::ok;
 }
 
 // Where each tensor lies.

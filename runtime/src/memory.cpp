@@ -95,10 +95,19 @@ void Block::zero() {
     std::memset(data_, 0, size_);
 }
 
+void Block::borrow(const Block& owner) {
+    release();
+    allocator_ = owner.allocator_;
+    data_ = owner.data_;
+    size_ = owner.size_;
+    borrowed_ = true;
+}
+
 void Block::release() {
-    if (data_) allocator_.release(allocator_.context, data_, size_);
+    if (data_ && !borrowed_) allocator_.release(allocator_.context, data_, size_);
     data_ = nullptr;
     size_ = 0;
+    borrowed_ = false;
 }
 
 }  // namespace penlight

@@ -40,6 +40,9 @@ class Block {
     // Releases what was held before. A size of 0 gives an empty block.
     [[nodiscard]] bool allocate(const penlight_allocator& allocator, size_t size, size_t alignment,
                                 bool zeroed);
+    // Be the memory of another block, which must outlive this one.
+    void borrow(const Block& owner);
+    bool borrowed() const { return borrowed_; }
     // Back to all zeros, giving untouched pages back to the system where it is possible.
     void zero();
     void release();
@@ -50,6 +53,7 @@ class Block {
     penlight_allocator allocator_{};
     std::byte* data_ = nullptr;
     size_t size_ = 0;
+    bool borrowed_ = false;
 };
 
 }  // namespace penlight

@@ -88,8 +88,11 @@ inline constexpr uint8_t is_moved = 8;  // written by a move
 }  // namespace penlight
 
 struct penlight_method {
+    std::atomic<uint32_t> references{1};
     std::atomic<bool> running{false};
     penlight_program* program = nullptr;  // holds a reference
+    penlight_method* owner = nullptr;     // whose state it works on, and to which it holds a
+                                          // reference; null: its own
     penlight_allocator allocator{};
     penlight::Table plan;
     char label[128] = "";  // for messages
@@ -128,6 +131,10 @@ void set_strides(Tensor& tensor);
 const char* tag_name(penlight_tag tag);
 const char* kind_name(Kind kind);
 
+// The method whose state this one works on, and whose flag says that one of them is running.
+inline penlight_method& state_owner(penlight_method& method) {
+    return method.owner ? *method.owner : method;
+}
 // Mutable state as the file says; the arenas are zero.
 void initialise_state(penlight_method& method);
 
@@ -147,7 +154,7 @@ Status deliver_outputs(penlight_method& method, penlight_error* error);
 
 // load.cpp
 Status load_method(penlight_program* program, const char* name, const penlight_allocator* allocator,
-                   penlight_method** out, penlight_error* error);
+                   penlight_method* owner, penlight_method** out, penlight_error* error);
 Status measure_method(penlight_program* program, const char* name, penlight_memory_info* info,
                       penlight_error* error);
 void free_method(penlight_method* method);

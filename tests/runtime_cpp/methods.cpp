@@ -89,6 +89,84 @@ CLAIM(state_is_kept_until_reset) {
     }
 }
 
+penlight_method* sharing(Loaded& with, const char* name) {
+    penlight_method* method = nullptr;
+    EXPECT(!penlight_method_load_sharing(with.method, name, &method, &with.error));
+    return method;
+}
+
+// Twice the state of "counters" after x was added by `method`.
+Numbers grown_by(penlight_method* method, Given& x) {
+    penlight_error error{};
+    const penlight_value* out = nullptr;
+    if (penlight_method_set_input_tensor(method, 0, &x.tensor, &error) ||
+        penlight_method_execute(method, &error) || penlight_method_output(method, 0, &out, &error))
+        broken("grown_by", 0, error.message);
+    const float* data = static_cast<const float*>(out->as.tensor->data);
+    return {data[0], data[1]};
+}
+
+CLAIM(methods_that_share_state_see_what_each_other_writes) {
+    Loaded counters("counters"), alone("counters");
+    Given x({2}, {1, 10});
+    EXPECT((grown_by(counters.method, x) == Numbers{4, 24}));
+    penlight_method* again = sharing(counters, "again");  // does not put the state back
+    EXPECT((grown_by(again, x) == Numbers{6, 44}));
+    EXPECT((grown_by(counters.method, x) == Numbers{8, 64}));
+    penlight_method* third = nullptr;
+    EXPECT(!penlight_method_load_sharing(again, "again", &third, nullptr));
+    EXPECT((grown_by(third, x) == Numbers{10, 84}));
+    EXPECT((grown_by(alone.method, x) == Numbers{4, 24}));  // its state is its own
+    penlight_tensor *state = nullptr, *shared = nullptr;
+    EXPECT(!penlight_method_state(counters.method, 0, &state, nullptr));
+    EXPECT(!penlight_method_state(again, 0, &shared, nullptr));
+    EXPECT(state->data == shared->data && static_cast<float*>(state->data)[1] == 42);
+    EXPECT(!penlight_method_reset(again, nullptr));
+    EXPECT((grown_by(counters.method, x) == Numbers{4, 24}));
+    // The first to be loaded is freed first: its state stays until the last goes.
+    penlight_method_free(counters.method);
+    counters.method = nullptr;
+    EXPECT((grown_by(again, x) == Numbers{6, 44}));
+    penlight_method_free(again);
+    EXPECT((grown_by(third, x) == Numbers{8, 64}));
+    penlight_method_free(third);
+}
+
+CLAIM(state_of_another_plan_is_not_shared) {
+    Loaded counters("counters");
+    for (const char* name :
+         {"renamed", "moved", "elsewhere", "resized", "larger", "more", "none", "absent"}) {
+        penlight_method* method = nullptr;
+        penlight_error error{};
+        EXPECT(penlight_method_load_sharing(counters.method, name, &method, &error));
+        EXPECT(method == nullptr && error.message[0] == '[');
+    }
+    Given x({2}, {1, 10});
+    EXPECT((grown_by(counters.method, x) == Numbers{4, 24}));
+}
+
+// Runs the method that `reentered` names from inside of another.
+penlight_method* reentered = nullptr;
+penlight_status reenter(penlight_context* context, penlight_value* const*, uint32_t) {
+    penlight_error error{};
+    if (!penlight_method_execute(reentered, &error)) return PENLIGHT_OK;
+    return penlight_fail(context, "%s", error.message);
+}
+
+CLAIM(of_methods_that_share_state_one_runs_at_a_time) {
+    penlight_kernel kernel{"aten::add.out", "Tensor, Tensor, Scalar, Tensor!", reenter};
+    penlight_runtime_options options{};
+    options.kernels = &kernel;
+    options.kernel_count = 1;
+    Loaded counters("counters", &options);
+    Given x({2}, {1, 10});
+    reentered = sharing(counters, "again");
+    EXPECT(counters.give(0, x) == PENLIGHT_OK);
+    EXPECT(penlight_method_execute(counters.method, &counters.error) == PENLIGHT_EXECUTION_FAILED);
+    EXPECT(std::strstr(counters.error.message, "nor one that shares its state") != nullptr);
+    penlight_method_free(reentered);
+}
+
 CLAIM(outputs_go_to_the_callers_memory) {
     Loaded add("add"), counter("counter");
     Given x({2, 3}, Numbers(6, 1)), y({2}, {1, 1});

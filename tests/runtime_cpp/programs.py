@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from pathlib import Path
 
@@ -89,6 +90,34 @@ def counter() -> bytes:
     return builder.to_bytes()
 
 
+def counters() -> bytes:
+    """`forward`, `again` and methods that plan other state: each grows its state by x."""
+    builder = ProgramBuilder()
+    start = builder.add_mutable_initial(Blob(struct.pack("<2f", 1, 2)))
+
+    def method(
+        method_name: str, *, name: str | None = "kept", size: int = 2, states: int = 1,
+        memory: tuple[int, int] = (2, 64), arenas: tuple[int, ...] = (0, 64, 128, 64),
+    ) -> None:  # fmt: skip
+        state = tensor([size], memory=memory, name=name, data=start if name else 0)
+        values = [tensor([size]), integer(1), state, tensor([size], memory=(1, 0))]
+        values += [tensor([1], memory=(2, 0), name="more")] * (states - 1)
+        body = [call(0, 0, 2, 1, 2, 2), call(0, 2, 2, 1, 3, 3)]
+        made = plan(values, [0], [3], [ADD], body, list(arenas))
+        builder.add_plan(dataclasses.replace(made, name=method_name))
+
+    method("forward")
+    method("again")
+    method("renamed", name="other")
+    method("moved", memory=(2, 0))
+    method("elsewhere", memory=(3, 0))
+    method("resized", size=1)
+    method("larger", arenas=(0, 64, 192, 64))
+    method("more", states=2)
+    method("none", name=None)
+    return builder.to_bytes()
+
+
 def view() -> bytes:
     """y = x.view(-1) + x.view(-1) for [2, up to 4] tensors, and how many elements that is."""
     builder = ProgramBuilder()
@@ -162,6 +191,7 @@ def write_all(folder: Path) -> None:
         "add": add(),
         "add_dynamic": add(bound=True),
         "counter": counter(),
+        "counters": counters(),
         "view": view(),
         "huge": huge(),
         "missing": missing(),

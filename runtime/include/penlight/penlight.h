@@ -21,8 +21,8 @@
  * next execute has returned, and each is set anew before the execute after that. Outputs belong to
  * the method and are valid until its next execute; copy one before it is its method's own input.
  *
- * Threads. Different methods may run at the same time; one method may not. Everything that is
- * `const` may be read from any thread.
+ * Threads. Different methods may run at the same time, unless they share state; one method may
+ * not. Everything that is `const` may be read from any thread.
  *
  * Errors. Every call returns PENLIGHT_OK (0) or a code, and writes one line of the form
  * "[where] expected X but got Y; next thing to do" to `error` if that is not NULL. No call aborts,
@@ -139,7 +139,6 @@ typedef struct penlight_allocator {
 } penlight_allocator;
 
 /* ---- extending the runtime: kernels and delegates are tables, handed over at creation ---- */
-
 /* What a kernel or delegate may use while it runs. */
 typedef struct penlight_context penlight_context;
 /* Record why a call failed (printf style, one line); returns PENLIGHT_EXECUTION_FAILED. */
@@ -171,9 +170,7 @@ typedef struct penlight_delegate {
 } penlight_delegate;
 
 /* ---- runtime ---- */
-
 typedef struct penlight_runtime penlight_runtime;
-
 typedef struct penlight_runtime_options {
     uint32_t threads;               /* 0: the number of performance cores */
     const penlight_kernel* kernels; /* extra kernels; an equal name replaces a built-in one */
@@ -205,9 +202,7 @@ PENLIGHT_API const char* penlight_runtime_delegate_id(const penlight_runtime* ru
                                                       size_t index);
 
 /* ---- program: a verified, mapped file ---- */
-
 typedef struct penlight_program penlight_program;
-
 PENLIGHT_API penlight_status penlight_program_open(penlight_runtime* runtime, const char* path,
                                                    penlight_program** program,
                                                    penlight_error* error);
@@ -229,7 +224,6 @@ PENLIGHT_API penlight_status penlight_program_named_data(const penlight_program*
                                                          size_t* size, penlight_error* error);
 
 /* ---- method: what it takes, gives and needs; asked before anything is allocated ---- */
-
 typedef struct penlight_value_info {
     penlight_tag tag;
     int32_t dtype; /* of a tensor, else -1 */
@@ -270,6 +264,11 @@ typedef struct penlight_method penlight_method;
 PENLIGHT_API penlight_status penlight_method_load(penlight_program* program, const char* name,
                                                   const penlight_allocator* allocator,
                                                   penlight_method** method, penlight_error* error);
+/* Load a method that works on the state of `with`, a method of the same program that plans the same
+ * state, which neither puts back nor copies it: the two see what each other writes. */
+PENLIGHT_API penlight_status penlight_method_load_sharing(penlight_method* with, const char* name,
+                                                          penlight_method** method,
+                                                          penlight_error* error);
 PENLIGHT_API void penlight_method_free(penlight_method* method);
 /* Put mutable state (caches, counters) back to what the file says. */
 PENLIGHT_API penlight_status penlight_method_reset(penlight_method* method, penlight_error* error);
