@@ -76,6 +76,10 @@ penlight_llm_sampling penlight_llm_default_sampling(const penlight_llm*) {
     return s;
 }
 
+penlight_method* penlight_llm_method(penlight_llm* llm, size_t index) {
+    return llm && index == 0 ? llm->forward : nullptr;
+}
+
 const int32_t* penlight_llm_tokens(const penlight_llm* llm, size_t* count) {
     if (count) *count = llm ? llm->cached.size() : 0;
     return llm ? llm->cached.data() : nullptr;

@@ -83,10 +83,13 @@ Status is_false(penlight_method& method, const Value& condition, bool* result) {
         tag_name(condition.tag));
 }
 
+template <bool Profiled>
 Status run_chain(penlight_method& method, const Chain& chain, uint64_t* budget) {
     uint32_t next = 0;
     while (next < chain.count) {
         const Instruction& instruction = chain.instructions[next++];
+        [[maybe_unused]] uint64_t began = 0;
+        if constexpr (Profiled) began = clock_nanoseconds();
         if ((*budget)-- == 0) {
             method.context.where = method.label;
             return method.context.fail(
@@ -106,6 +109,7 @@ Status run_chain(penlight_method& method, const Chain& chain, uint64_t* budget) 
             }
             case InstructionKind::nothing: break;
         }
+        if constexpr (Profiled) count_run(method, instruction, clock_nanoseconds() - began);
     }
     return Status::ok;
 }
@@ -113,8 +117,9 @@ Status run_chain(penlight_method& method, const Chain& chain, uint64_t* budget) 
 Status run_all(penlight_method& method) {
     PENLIGHT_TRY(bind_inputs(method, method.context.error));
     uint64_t budget = instruction_budget;
+    const auto run = method.profile.tallies ? run_chain<true> : run_chain<false>;
     for (size_t c = 0; c < method.counts.chains; c++)
-        PENLIGHT_TRY(run_chain(method, method.chains[c], &budget));
+        PENLIGHT_TRY(run(method, method.chains[c], &budget));
     return deliver_outputs(method, method.context.error);
 }
 

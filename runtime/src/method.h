@@ -12,6 +12,7 @@
 
 #include <atomic>
 
+#include "profile.h"
 #include "program.h"
 #include "runtime.h"
 
@@ -117,6 +118,7 @@ struct penlight_method {
     penlight::Block scratch;
     size_t unplanned_size = 0;
     size_t scratch_size = 0;
+    penlight::Profile profile;
     penlight_context context{};
 };
 

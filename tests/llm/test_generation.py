@@ -297,3 +297,13 @@ def test_a_model_without_tokenizer_works_on_tokens(bare_path: Path) -> None:
             llm.generate("text")
         with pytest.raises(PenlightError, match="use stop ids"):
             llm.generate(PROMPT, stop=["x"])
+
+
+def test_a_profile_counts_every_forward_call(toy_path: Path) -> None:
+    with LLM(toy_path) as llm:
+        with llm.profile() as profile:
+            llm.generate([1, 7, 8, 9], max_new_tokens=5, temperature=0, ignore_eos=True)
+        ran = [cost for cost in profile.instructions if cost.kind == "kernel"]
+    # One call reads the prompt, and each token but the last is read by one more.
+    assert {cost.runs for cost in ran} == {5}
+    assert sum(cost.constant_bytes for cost in ran) > 0

@@ -14,7 +14,8 @@ import penlight
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
-#include <penlight/penlight.h>
+#include <penlight/penlight_llm.h>
+#include <penlight/penlight_profile.h>
 #include <stdio.h>
 int main(void) {
     penlight_runtime* runtime;
@@ -34,7 +35,8 @@ def test_versions_agree() -> None:
 
 
 def test_headers_library_and_cmake_package_are_inside(tmp_path: Path) -> None:
-    assert (penlight.include_dir() / "penlight" / "penlight.h").is_file()
+    for header in ("penlight.h", "penlight_llm.h", "penlight_profile.h"):
+        assert (penlight.include_dir() / "penlight" / header).is_file()
     assert penlight.library_path().is_file()
     (tmp_path / "main.c").write_text(PROGRAM)
     (tmp_path / "CMakeLists.txt").write_text(
@@ -67,7 +69,7 @@ def test_the_library_exports_its_c_interface_alone() -> None:
         check=True,
     ).stdout
     names = [line.split()[-1].split("@")[0] for line in listed.splitlines()]
-    assert "penlight_program_open" in names
+    assert {"penlight_program_open", "penlight_method_profile", "penlight_llm_open"} <= {*names}
     assert not [n for n in names if not n.startswith("penlight_")]
 
 

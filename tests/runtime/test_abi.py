@@ -17,6 +17,8 @@ STRUCTURES: dict[str, type[ctypes.Structure]] = {
     "penlight_runtime_options": abi.Options,
     "penlight_value_info": abi.ValueInfoRecord,
     "penlight_memory_info": abi.MemoryRecord,
+    "penlight_profile_record": abi.ProfileRecord,
+    "penlight_probe": abi.ProbeRecord,
 }
 ENUMS = {"Status": abi.Status, "Tag": abi.Tag}
 
@@ -39,7 +41,8 @@ def header_says(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     folder = tmp_path_factory.mktemp("abi")
     source = folder / "layout.c"
     source.write_text(
-        "#include <stdio.h>\n#include <penlight/penlight.h>\nint main(void) {\n"
+        "#include <stdio.h>\n#include <penlight/penlight.h>\n"
+        "#include <penlight/penlight_profile.h>\nint main(void) {\n"
         + "\n".join(lines)
         + "\n    return 0;\n}\n"
     )
@@ -49,6 +52,19 @@ def header_says(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     subprocess.run([compiler, "-std=c11", include, str(source), "-o", str(program)], check=True)
     printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     return {k: int(v) for k, v in (line.rsplit("=", 1) for line in printed.splitlines())}
+
+
+@pytest.mark.parametrize("header", sorted(ROOT.glob("runtime/include/penlight/*.h")), ids=str)
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_every_header_stands_alone(header: Path, language: str, tmp_path: Path) -> None:
+    source = tmp_path / f"alone.{language}"
+    source.write_text(f"#include <penlight/{header.name}>\n")
+    compiler = os.environ.get("CC", "cc")
+    strict = ["-std=c99" if language == "c" else "-std=c++11", "-Wall", "-Wextra", "-pedantic"]
+    include = f"-I{ROOT / 'runtime/include'}"
+    command = [compiler, "-x", language, *strict, "-Werror", "-fsyntax-only", include, str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -71,8 +87,8 @@ def test_rank_limit(header_says: dict[str, int]) -> None:
 
 
 def test_every_function_exists_with_as_many_arguments() -> None:
-    header = (ROOT / "runtime/include/penlight/penlight.h").read_text(encoding="utf-8")
-    flat = " ".join(header.split())
+    headers = [ROOT / f"runtime/include/penlight/{n}.h" for n in ("penlight", "penlight_profile")]
+    flat = " ".join(" ".join(h.read_text(encoding="utf-8") for h in headers).split())
     for name, arguments in abi._CALLS.items():
         declared = flat.split(f"penlight_{name}(", 1)[1].split(")", 1)[0].split(",")
         assert len(declared) == len(arguments) + 1, name

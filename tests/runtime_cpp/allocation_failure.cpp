@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "claims.h"
+#include "penlight/penlight_profile.h"
 
 namespace {
 
@@ -45,6 +46,7 @@ penlight_status go_through(const penlight_allocator& allocator, const std::vecto
         status = penlight_program_open_memory(runtime, bytes, file.size(), &program, &error);
     if (!status) status = penlight_program_method_memory(program, "forward", &memory, &error);
     if (!status) status = penlight_method_load(program, "forward", &allocator, &method, &error);
+    if (!status) status = penlight_method_set_profiling(method, true, &error);
     Given x({2, 3}, {1, 2, 3, 4, 5, 6});
     for (size_t i = 0; i < inputs && !status; i++)
         status = penlight_method_set_input_tensor(method, i, &x.tensor, &error);

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "claims.h"
+#include "penlight/penlight_profile.h"
 
 namespace {
 
@@ -315,6 +316,79 @@ CLAIM(a_delegate_of_the_caller_runs_and_is_freed) {
         EXPECT(scales_alive == 1);
     }
     EXPECT(scales_alive == 0);
+}
+
+// What a kernel that meddles with its own method is told.
+penlight_method* meddled = nullptr;
+penlight_error meddling[2];
+
+penlight_status meddle(penlight_context* context, penlight_value* const* args, uint32_t count) {
+    penlight_profile_record record;
+    penlight_method_set_profiling(meddled, false, &meddling[0]);
+    penlight_method_profile(meddled, 0, &record, &meddling[1]);
+    return negate(context, args, count);
+}
+
+CLAIM(a_method_that_runs_keeps_its_profile) {
+    penlight_kernel kernel{"aten::add.out", "Tensor, Tensor, Scalar, Tensor!", meddle};
+    penlight_runtime_options options{};
+    options.kernels = &kernel;
+    options.kernel_count = 1;
+    Loaded add("add", &options);
+    meddled = add.method;
+    Given x({2, 3}, {1, 2, 3, 4, 5, 6});
+    EXPECT(!penlight_method_set_profiling(add.method, true, &add.error));
+    EXPECT(add.give(0, x) == PENLIGHT_OK && add.give(1, x) == PENLIGHT_OK);
+    add.run();
+    for (const penlight_error& error : meddling) {
+        EXPECT(error.status == PENLIGHT_INVALID_ARGUMENT);
+        EXPECT(std::strstr(error.message, "not running") != nullptr);
+    }
+    penlight_profile_record record{};
+    EXPECT(penlight_method_profile_count(add.method) == 1);
+    EXPECT(!penlight_method_profile(add.method, 0, &record, &add.error));
+    EXPECT(record.runs == 1 && !std::strcmp(record.name, "aten::add.out"));
+    EXPECT(record.read_bytes == 48 && record.written_bytes == 24);
+    EXPECT(penlight_method_profile(add.method, 1, &record, &add.error));
+}
+
+CLAIM(profiling_follows_views_and_delegates) {
+    Loaded view("view"), reference("reference");
+    Given x({2, 3}, {1, 2, 3, 4, 5, 6}), y({2, 3}, Numbers(6, 1));
+    for (Loaded* program : {&view, &reference}) {
+        EXPECT(!penlight_method_set_profiling(program->method, true, &program->error));
+        EXPECT(program->give(0, x) == PENLIGHT_OK);
+        if (program == &reference) EXPECT(program->give(1, y) == PENLIGHT_OK);
+        program->run();
+        uint64_t runs = 0, bytes = 0;
+        size_t count = penlight_method_profile_count(program->method);
+        for (size_t i = 0; i < count; i++) {
+            penlight_profile_record record{};
+            EXPECT(!penlight_method_profile(program->method, i, &record, &program->error));
+            EXPECT(record.kind == PENLIGHT_PROFILE_KERNEL || program == &reference);
+            runs += record.runs;
+            bytes += record.read_bytes + record.written_bytes;
+        }
+        EXPECT(runs == count && bytes >= 48);
+        EXPECT(!penlight_method_set_profiling(program->method, false, &program->error));
+        EXPECT(penlight_method_profile_count(program->method) == 0);
+    }
+}
+
+CLAIM(a_profile_without_memory_is_refused) {
+    EXPECT(penlight_method_set_profiling(nullptr, true, nullptr));
+    EXPECT(penlight_method_profile(nullptr, 0, nullptr, nullptr));
+    EXPECT(penlight_method_profile_count(nullptr) == 0);
+    Loaded add("add");
+    penlight_probe probe{};
+    EXPECT(penlight_runtime_probe(add.runtime, 1, &probe, &add.error) == PENLIGHT_INVALID_ARGUMENT);
+    EXPECT(penlight_runtime_probe(nullptr, 0, &probe, nullptr) == PENLIGHT_INVALID_ARGUMENT);
+    EXPECT(penlight_runtime_probe(add.runtime, size_t{1} << 60, &probe, &add.error) ==
+           PENLIGHT_OUT_OF_MEMORY);
+    EXPECT(probe.threads == 0);
+    EXPECT(!penlight_runtime_probe(add.runtime, (size_t{1} << 20) + 64, &probe, &add.error));
+    EXPECT(probe.threads == penlight_runtime_threads(add.runtime));
+    EXPECT(probe.read_bytes_per_second > 1e6 && probe.multiply_adds_per_second > 1e6);
 }
 
 }  // namespace

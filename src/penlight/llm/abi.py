@@ -129,6 +129,7 @@ _PLAIN: dict[str, tuple[Any, list[Any]]] = {
     "llm_close": (None, [c_void_p]),
     "llm_get_info": (None, [c_void_p, POINTER(Info)]),
     "llm_default_sampling": (Sampling, [c_void_p]),
+    "llm_method": (c_void_p, [c_void_p, c_size_t]),
     "llm_cancel": (None, [c_void_p]),
     "llm_tokens": (POINTER(c_int32), [c_void_p, POINTER(c_size_t)]),
     "llm_truncate": (None, [c_void_p, c_size_t]),

@@ -29,6 +29,7 @@ from penlight.llm.answer import Answer, Score, Statistics, Stream
 from penlight.llm.sampling import Sampling
 from penlight.llm.template import ChatTemplate, Message
 from penlight.llm.tokenizer import Tokenizer
+from penlight.runtime.profile import Probe, Profile
 from penlight.runtime.program import Engine, Handle, Program
 
 __all__ = ["LLM"]
@@ -384,6 +385,26 @@ class LLM:
             handle = self._handle.get()
             abi.call("forward", handle, _ids(tokens), len(tokens), ctypes.byref(found))
             return np.ctypeslib.as_array(found, (self.vocabulary_size,)).copy()
+
+    # ---- what it costs ----
+
+    def profile(self) -> Profile:
+        """A context manager: while its block runs, what each instruction costs is counted.
+
+        One at a time: the latest to begin counts from zero.
+        """
+        return Profile(self._methods, self._lock)
+
+    def _methods(self) -> list[ctypes.c_void_p]:
+        """Those that the C layer runs."""
+        found: list[ctypes.c_void_p] = []
+        while pointer := abi.ask("method", self._handle.get(), len(found)):
+            found.append(ctypes.c_void_p(pointer))
+        return found
+
+    def probe(self, buffer_bytes: int | None = None) -> Probe:
+        """What this machine reads and multiplies with the model's threads: `Program.probe`."""
+        return self._program.probe(buffer_bytes)
 
     # ---- the conversation's memory ----
 

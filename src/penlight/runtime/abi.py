@@ -1,6 +1,6 @@
-"""The C interface of the runtime, ``penlight/penlight.h``, as ctypes sees it.
+"""The C interface of the runtime, ``penlight.h`` and ``penlight_profile.h``, as ctypes sees it.
 
-Structures and functions mirror the header one to one; `check` turns its return codes into
+Structures and functions mirror the headers one to one; `check` turns its return codes into
 exceptions. The library is opened on first use, from where `penlight.paths.library_path` says.
 """
 
@@ -9,7 +9,19 @@ from __future__ import annotations
 import ctypes
 import enum
 import functools
-from ctypes import POINTER, c_char_p, c_int32, c_int64, c_size_t, c_uint8, c_uint32, c_void_p
+from ctypes import (
+    POINTER,
+    c_bool,
+    c_char_p,
+    c_double,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any
 
 from penlight.errors import PenlightError, ProgramError, RuntimeFailure, UnsupportedError
@@ -128,6 +140,34 @@ class MemoryRecord(ctypes.Structure):
     _fields_ = [("planned", c_size_t), ("scratch", c_size_t), ("structures", c_size_t)]
 
 
+class ProfileRecord(ctypes.Structure):
+    """penlight_profile_record."""
+
+    _fields_ = [
+        ("name", c_char_p),
+        ("kind", ctypes.c_int),
+        ("chain", c_uint32),
+        ("instruction", c_uint32),
+        ("runs", c_uint64),
+        ("nanoseconds", c_uint64),
+        ("constant_bytes", c_uint64),
+        ("state_bytes", c_uint64),
+        ("read_bytes", c_uint64),
+        ("written_bytes", c_uint64),
+        ("multiply_adds", c_uint64),
+    ]
+
+
+class ProbeRecord(ctypes.Structure):
+    """penlight_probe."""
+
+    _fields_ = [
+        ("threads", c_uint32),
+        ("read_bytes_per_second", c_double),
+        ("multiply_adds_per_second", c_double),
+    ]
+
+
 _ERROR = POINTER(Error)
 _HANDLE = c_void_p
 _OUT_HANDLE = POINTER(c_void_p)
@@ -149,6 +189,9 @@ _CALLS: dict[str, list[Any]] = {
     "method_execute": [_HANDLE],
     "method_output": [_HANDLE, c_size_t, POINTER(POINTER(Value))],
     "method_state": [_HANDLE, c_size_t, POINTER(POINTER(TensorView))],
+    "method_set_profiling": [_HANDLE, c_bool],
+    "method_profile": [_HANDLE, c_size_t, POINTER(ProfileRecord)],
+    "runtime_probe": [_HANDLE, c_size_t, POINTER(ProbeRecord)],
 }
 _PLAIN: dict[str, tuple[Any, list[Any]]] = {
     "version": (c_char_p, []),
@@ -167,6 +210,7 @@ _PLAIN: dict[str, tuple[Any, list[Any]]] = {
     "program_named_data_key": (c_char_p, [_HANDLE, c_size_t]),
     "method_free": (None, [_HANDLE]),
     "method_state_count": (c_size_t, [_HANDLE]),
+    "method_profile_count": (c_size_t, [_HANDLE]),
 }
 
 _EXCEPTIONS: dict[int, type[PenlightError]] = {

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from penlight.errors import RuntimeFailure
-from penlight.runtime import abi, names
+from penlight.runtime import abi, names, profile
 from penlight.runtime.values import (
     Array,
     Input,
@@ -232,6 +232,14 @@ class Program:
             )
         abi.call("runtime_set_threads", self._engine.handle.get(), count)
 
+    def probe(self, buffer_bytes: int | None = None) -> profile.Probe:
+        """Measure what this machine reads and multiplies with the program's threads.
+
+        buffer_bytes: what to read, several times the last cache; 256 MiB if it is left out.
+        Raises RuntimeFailure if it is less than 1 MiB, or more than there is.
+        """
+        return profile.probe(self._engine.handle.get(), buffer_bytes)
+
     @property
     def isa(self) -> str:
         """The instruction set in use: "avx512vnni", "avx2", "neon", "scalar", ..."""
@@ -349,6 +357,13 @@ class Method:
         """Put state (caches, counters) back to what the file says."""
         with self._lock:
             abi.call("method_reset", self._handle.get())
+
+    def profile(self) -> profile.Profile:
+        """A context manager: while its block runs, what each instruction costs is counted.
+
+        One at a time: the latest to begin counts from zero.
+        """
+        return profile.Profile(lambda: [self._handle.get()], self._lock)
 
     @property
     def state(self) -> list[Array]:
