@@ -105,24 +105,24 @@ def with_stored_weights(checkpoint: Path, program: Path) -> Any:
 # The difference to what the stored weights mean in float32: none but the order of sums where
 # activations stay floats, else that of activations of 8 bits; in parts of the logits' spread.
 @pytest.mark.parametrize(
-    ("scheme", "bits", "spread"),
+    ("scheme", "bits", "of_a_row", "spread"),
     [
-        ("f32", 32, 1e-5),
-        ("bf16", 16, 1e-5),
-        ("keep", 32, 1e-5),
-        ("q8", 8.5, 0.08),
-        ("q4", 4.5, 0.08),
+        ("f32", 32, 0, 1e-5),
+        ("bf16", 16, 0, 1e-5),
+        ("keep", 32, 0, 1e-5),
+        ("q8", 8.5, 0, 0.08),
+        ("q4", 4.5, 64, 0.08),
     ],
 )
 def test_a_scheme_computes_what_its_stored_weights_mean(
-    scheme: str, bits: float, spread: float, float_folder: Path, tmp_path: Path
+    scheme: str, bits: float, of_a_row: int, spread: float, float_folder: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.pte"
     report = export_llm(float_folder, path, quant=scheme, embedding_quant=scheme, cache="float32")
     assert report.card["scheme"] == scheme
     with read_program(path) as file:
         weight = calls(file, "penlight::linear")[4][1]  # [160, 96], which fills blocks
-        assert weight.sizes == [160 * 96 * bits / 8]
+        assert weight.sizes == [160 * (96 * bits + of_a_row) / 8]
     expected = with_stored_weights(float_folder, path)
     tokens = torch.randint(3, SIZES["vocab_size"], (1, 32), generator=torch.manual_seed(0))
     program, found, wanted = Running(path), [], []
@@ -151,12 +151,12 @@ def test_quantised_weights_are_as_near_as_their_bits_allow(
 def test_embedding_and_head_have_8_bits_unless_told_otherwise(
     float_folder: Path, tmp_path: Path
 ) -> None:
-    for given, expected in ((None, "q8g32"), ("q4", "q4g32"), ("bf16", "bf16")):
+    for given, expected in ((None, "q8g32"), ("q4", "q4g32m.u8"), ("bf16", "bf16")):
         export_llm(float_folder, tmp_path / "m.pte", quant="q4", embedding_quant=given)
         with read_program(tmp_path / "m.pte") as file:
             formats = [call[2].string_val for call in calls(file, "penlight::linear")]
             (embedding,) = calls(file, "penlight::embedding")
-        assert set(formats[:-1]) == {"q4g32"}
+        assert set(formats[:-1]) == {"q4g32m.u8"}
         assert formats[-1] == embedding[2].string_val == expected
 
 

@@ -18,8 +18,8 @@ from penlight.quantize import (
     unpack,
 )
 
-QUANTISED = [f"q{b}g{g}{m}{w}" for b in (4, 8) for g in (16, 32) for m in ("", "m")
-             for w in ("", ".f32")]  # fmt: skip
+QUANTISED = [f"q{b}g{g}{w}" for b in (4, 8) for g in (16, 32)
+             for w in ("", ".f32", "m", "m.f32", "m.u8")]  # fmt: skip
 
 
 def weights(rows: int, inputs: int) -> np.ndarray:
@@ -31,10 +31,17 @@ def weights(rows: int, inputs: int) -> np.ndarray:
 def test_codes_and_scales_come_back(text: str, rows: int, groups: int) -> None:
     spec, random = PackedFormat.parse(text), np.random.default_rng(rows)
     codes = random.integers(0, 1 << spec.bits, (rows, groups * spec.group), dtype=np.uint8)
-    scales, lows = (random.standard_normal((rows, groups)).astype(np.float16).astype(np.float32)
-                    for _ in range(2))  # fmt: skip
-    data = b"".join(pack(codes, scales, lows if spec.minimum else None, text))
+    units = random.standard_normal((2, rows), np.float32) if spec.nested else None
+    if spec.nested:
+        scales, lows = random.integers(0, 256, (2, rows, groups)).astype(np.float32)
+    else:
+        scales, lows = (
+            random.standard_normal((2, rows, groups)).astype(np.float16).astype(np.float32)
+        )
+    data = b"".join(pack(codes, scales, lows if spec.minimum else None, text, units))
     assert len(data) == spec.nbytes(rows, codes.shape[1])
+    if units is not None:
+        scales, lows = scales * units[0][:, None], lows * units[1][:, None]
     values = (codes.astype(np.float32) - spec.zero) * np.repeat(scales, spec.group, 1)
     if spec.minimum:
         values += np.repeat(lows, spec.group, 1)
@@ -48,7 +55,7 @@ def test_floats_are_rounded_to_nearest(text: str, bits: int) -> None:
     assert np.all(np.abs(back - w) <= np.abs(w) * 2.0**-bits)
 
 
-@pytest.mark.parametrize("text", ["q4g32", "q8g16m.f32", "bf16"])
+@pytest.mark.parametrize("text", ["q4g32", "q8g16m.f32", "q4g32m.u8", "bf16"])
 def test_streaming_gives_the_same_bytes(text: str) -> None:
     w = weights(1000, 1100)
     source = PackedSource(1000, 1100, text, lambda first, end: w[first:end])
@@ -66,13 +73,64 @@ def test_least_squares_beats_the_largest_magnitude() -> None:
     assert np.square(back.reshape(-1, 32) - w).mean() < 0.9 * plain
 
 
+def error(w: np.ndarray, text: str) -> float:
+    """Squared error, relative to the weights' squares."""
+    back = unpack(pack_values(w, text), text, *w.shape).astype(np.float64)
+    return float(np.square(back - w).sum() / np.square(w.astype(np.float64)).sum())
+
+
+def test_minimums_in_bytes_beat_symmetric_levels_and_cost_little() -> None:
+    """Of normal weights, and of such that 4 bits with a minimum once held."""
+    w = weights(64, 512) * np.exp(weights(64, 512)[:, :1])
+    assert error(w, "q4g32m.u8") < 0.8 * error(w, "q4g32")
+    assert error(w, "q4g32m.u8") < 1.01 * error(w, "q4g32m.f32")
+    grouped = w.reshape(-1, 32)
+    low = grouped.min(1, keepdims=True)
+    step = (grouped.max(1, keepdims=True) - low) / 15
+    gridded = (np.rint((grouped - low) / step) * step + low).reshape(w.shape)
+    assert error(gridded, "q4g32m.f32") < 1e-9
+    assert error(gridded, "q4g32m.u8") < 1e-4 < 50 * error(gridded, "q4g32")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([text for text in QUANTISED if "m" in text]),
+    st.integers(0, 1 << 30),
+    st.floats(-4, 4),
+    st.floats(-3, 3),
+)
+def test_fitting_is_never_worse_than_from_the_smallest_to_the_largest(
+    text: str, seed: int, offset: float, size: float
+) -> None:
+    """Whatever the sign and the size of the weights, as near as the stored scales allow."""
+    spec, random = PackedFormat.parse(text), np.random.default_rng(seed)
+    w = (random.standard_t(3, (3, 4, spec.group)) + offset) * 10**size
+    w = w.astype(np.float32)
+    low = np.minimum(w.min(2), 0) if spec.nested else w.min(2)
+    top = 15 if spec.bits == 4 else 127
+    plain = np.square((w.max(2) - low) / top) / 12 * spec.group  # expected of rounding to levels
+    back = unpack(pack_values(w.reshape(3, -1), text), text, 3, 4 * spec.group).reshape(w.shape)
+    stored = np.abs(w).max((1, 2)) * (1 / 255 if spec.nested else 1e-3)
+    assert (np.square(back - w).sum((1, 2)) <= 4 * plain.sum(1) + w[0].size * stored**2).all()
+
+
+def test_groups_of_one_sign_and_extreme_sizes_are_kept() -> None:
+    w = np.stack([np.abs(weights(1, 64)[0]), -np.abs(weights(1, 64)[0]) - 7, np.zeros(64)])
+    w[2, :32] = 3
+    for size in (1e-30, 1.0, 1e30):
+        assert error((w * size).astype(np.float32)[:2] / 8, "q4g32m.u8") < 6e-3
+        assert error((w * size).astype(np.float32)[2:], "q4g32m.u8") < 1e-6
+
+
 def test_zero_and_constant_groups_are_kept() -> None:
     w = np.zeros((32, 64), np.float32)
     w[1] = 0.5
+    w[2] = -0.5
     for text in QUANTISED:
         back = unpack(pack_values(w, text), text, 32, 64)
         assert not back[0].any()
         np.testing.assert_allclose(back[1], 0.5, rtol=1e-2)
+        np.testing.assert_allclose(back[2], -0.5, rtol=1e-2)
 
 
 def test_every_gguf_kind_has_an_exact_format() -> None:
@@ -105,6 +163,14 @@ def test_bad_input_is_one_clear_error() -> None:
         quantize_rows(weights(2, 33), spec)
     with pytest.raises(UnsupportedError, match="finite"):
         quantize_rows(np.full((1, 32), np.inf, np.float32), spec)
+    for value, text in (
+        (np.nan, "q4g32m.u8"),
+        (2e38, "q4g32m.u8"),
+        (1e5, "q8g32"),
+        (1e5, "q4g32m"),
+    ):
+        with pytest.raises(UnsupportedError, match="finite"):
+            pack_values(np.full((1, 32), value, np.float32), text)
     with pytest.raises(UnsupportedError, match="bytes"):
         unpack(b"123", "q4g32", 32, 32)
     codes = np.zeros((32, 32), np.uint8)
@@ -112,3 +178,8 @@ def test_bad_input_is_one_clear_error() -> None:
         list(pack(codes, np.ones((32, 1), np.float32), None, "q4g32m"))
     with pytest.raises(UnsupportedError, match="scales"):
         list(pack(codes, np.ones((32, 2), np.float32), None, "q4g32"))
+    ones, units = np.ones((32, 1), np.float32), np.ones((2, 32), np.float32)
+    with pytest.raises(UnsupportedError, match="units"):
+        list(pack(codes, ones, ones, "q4g32m.u8"))
+    with pytest.raises(UnsupportedError, match="no units"):
+        list(pack(codes, ones, ones, "q4g32m", units))

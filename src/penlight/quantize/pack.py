@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from penlight.edge.packed import ROWS, Bytes, Codes, Floats, PackedFormat
 from penlight.errors import UnsupportedError
-from penlight.quantize.scheme import quantize_rows
+from penlight.quantize.scheme import Quantized, quantize_rows
 
 Item = TypeVar("Item", bound=np.generic)
 _CHUNK_WEIGHTS = 1 << 19  # weights that are packed at a time by one thread: 2 MB as float32
@@ -29,13 +29,18 @@ _THREADS = 2
 
 
 def pack(
-    codes: Codes, scales: Floats, minimums: Floats | None, format: str
+    codes: Codes,
+    scales: Floats,
+    minimums: Floats | None,
+    format: str,
+    units: Floats | None = None,
 ) -> Iterator[memoryview]:
     """The packed bytes of a quantised matrix, a few blocks of rows at a time.
 
     ``codes`` [rows, inputs] are unsigned (a weight is ``scale * (code - zero) + minimum``),
-    ``scales`` and ``minimums`` [rows, groups] are rounded to what the format stores. Raises
-    `UnsupportedError` where shapes or minimums do not fit the format.
+    ``scales`` and ``minimums`` [rows, groups] are rounded to what the format stores. With ``.u8``
+    they are whole multiples, 0 to 255, of ``units`` [2, rows]. Raises `UnsupportedError` where
+    shapes, minimums or units do not fit the format.
     """
     spec = PackedFormat.parse(format)
     rows, inputs = codes.shape
@@ -50,10 +55,16 @@ def pack(
         raise UnsupportedError(
             f"[pack] expected minimums {list(expected)} but got {list(minimums.shape)}"
         )
+    if (None if units is None else units.shape) != ((2, rows) if spec.nested else None):
+        raise UnsupportedError(
+            f"[pack] expected {f'units [2, {rows}]' if spec.nested else 'no units'} for {format} "
+            f"but got {'none' if units is None else list(units.shape)}"
+        )
     for first in range(0, rows, step := _rows_per_chunk(inputs)):
         part = slice(first, first + step)
         lows = None if minimums is None else minimums[part]
-        yield _pack_block(codes[part], scales[part], lows, spec).data
+        steps = None if units is None else units[:, part]
+        yield _pack_block(Quantized(codes[part], scales[part], lows, steps), spec).data
 
 
 def pack_values(values: Floats, format: str) -> memoryview:
@@ -64,7 +75,7 @@ def pack_values(values: Floats, format: str) -> memoryview:
     missing = -values.shape[1] % spec.group
     if missing:
         values = np.pad(values, ((0, 0), (0, missing)))
-    return _pack_block(*quantize_rows(values, spec), spec).data
+    return _pack_block(quantize_rows(values, spec), spec).data
 
 
 def exact_format(group: int, low: int, high: int, minimums: bool, wide: bool) -> str:
@@ -145,13 +156,17 @@ def _fill(array: NDArray[Item], rows: int, columns: int) -> NDArray[Item]:
     return np.pad(array, ((0, missing[0]), (0, missing[1])))
 
 
-def _pack_block(codes: Codes, scales: Floats, minimums: Floats | None, spec: PackedFormat) -> Bytes:
-    rows, inputs = codes.shape
+def _pack_block(q: Quantized, spec: PackedFormat) -> Bytes:
+    rows, inputs = q.codes.shape
     blocks, groups = -(-rows // ROWS), spec.groups(inputs)
-    out = np.empty((blocks, groups, spec.group_nbytes), dtype=np.uint8)
+    whole = np.empty((blocks, spec.block_nbytes(inputs)), dtype=np.uint8)
+    if q.units is not None:
+        units = _fill(q.units, 2, blocks * ROWS).reshape(2, blocks, ROWS).transpose(1, 0, 2)
+        whole[:, : spec.head_nbytes].view(np.float32)[...] = units.reshape(blocks, -1)
+    out = whole[:, spec.head_nbytes :].reshape(blocks, groups, spec.group_nbytes)
     quants = ROWS * spec.group * spec.bits // 8
     # Codes past the last input or row have scale, minimum or activation zero: any code will do.
-    full = _fill(codes, blocks * ROWS, groups * spec.group)
+    full = _fill(q.codes, blocks * ROWS, groups * spec.group)
     full = full.reshape(blocks, ROWS, groups, -1, 8 if spec.bits == 4 else 4)
     if spec.bits == 4:
         full = full[..., :4] | (full[..., 4:] << np.uint8(4))
@@ -159,19 +174,18 @@ def _pack_block(codes: Codes, scales: Floats, minimums: Floats | None, spec: Pac
     quads = np.ascontiguousarray(full).view(np.uint32)[..., 0]  # four codes move as one
     out[:, :, :quants].view(np.uint32).reshape(target.shape[:-1])[...] = quads.transpose(0, 2, 3, 1)
     end = quants + ROWS * spec.scale_nbytes
-    out[:, :, quants:end] = _scale_bytes(scales, blocks, spec)
-    if minimums is not None:
-        out[:, :, end:] = _scale_bytes(minimums, blocks, spec)
-    return out.reshape(-1)
+    out[:, :, quants:end] = _scale_bytes(q.scales, blocks, spec)
+    if q.minimums is not None:
+        out[:, :, end:] = _scale_bytes(q.minimums, blocks, spec)
+    return whole.reshape(-1)
 
 
 def _scale_bytes(scales: Floats, blocks: int, spec: PackedFormat) -> Bytes:
     """[rows, groups] to the bytes of [block, group, row]."""
     full = _fill(scales, blocks * ROWS, scales.shape[1])
     ordered = full.reshape(blocks, ROWS, -1).transpose(0, 2, 1)
-    return np.ascontiguousarray(ordered, dtype=np.float32 if spec.wide else np.float16).view(
-        np.uint8
-    )
+    dtype = np.uint8 if spec.nested else np.float32 if spec.wide else np.float16
+    return np.ascontiguousarray(ordered, dtype=dtype).view(np.uint8)
 
 
 def _pack_floats(values: Floats, spec: PackedFormat) -> Bytes:

@@ -1,6 +1,6 @@
 """How float weights become codes, scales and minimums.
 
->>> codes, scales, minimums = quantize_rows(weight, PackedFormat.parse("q4g32"))
+>>> codes, scales, minimums, units = quantize_rows(weight, PackedFormat.parse("q4g32m.u8"))
 
 Scales are rounded to the precision they are stored in before the codes are chosen, so what the
 codes mean is exactly what the kernels compute.
@@ -8,7 +8,10 @@ codes mean is exactly what the kernels compute.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from penlight.edge.packed import Codes, Floats, PackedFormat
 from penlight.errors import UnsupportedError
@@ -17,13 +20,32 @@ from penlight.errors import UnsupportedError
 # uses the whole range of a signed 4-bit code; the smaller ones clip the largest weight a little.
 _TARGETS_4_BIT = (-8.0, -7.0, -8.7, 7.4)
 
+# First guesses for a group with a minimum: its codes span so much of its range, about its middle.
+_SPANS = (1.0, 0.88)
+_FITS = 2  # least-squares fits from each guess
+_REFITS = 1  # more of them once scales and minimums are rounded
+_TILE = 1 << 18  # weights that are fitted at once: a few arrays of them fit into a core's cache
 
-def quantize_rows(values: Floats, format: PackedFormat) -> tuple[Codes, Floats, Floats | None]:
+
+class Quantized(NamedTuple):
+    """What `penlight.quantize.pack` takes: the fields of a format's weights.
+
+    ``codes`` uint8 [rows, inputs]; ``scales`` and ``minimums`` (None for a format without) float32
+    [rows, groups]. A format with ``.u8`` has ``units`` float32 [2, rows], of scales and of
+    minimums, and its scales and minimums are whole multiples of them, 0 to 255.
+    """
+
+    codes: Codes
+    scales: Floats
+    minimums: Floats | None = None
+    units: Floats | None = None
+
+
+def quantize_rows(values: Floats, format: PackedFormat) -> Quantized:
     """Quantise ``values`` [rows, inputs], inputs a multiple of the group.
 
-    Returns codes [rows, inputs], scales [rows, groups] and minimums [rows, groups] (None for a
-    format without). 4 bits: the scale of least squared error; 8 bits: from the largest magnitude.
-    Raises `UnsupportedError` for values that are not finite.
+    With minimums, or 4 bits: what a few steps of least squares find; 8 bits without: from the
+    largest magnitude. Raises `UnsupportedError` for values that are not finite.
     """
     rows, inputs = values.shape
     if inputs % format.group:
@@ -31,24 +53,20 @@ def quantize_rows(values: Floats, format: PackedFormat) -> tuple[Codes, Floats, 
             f"[quantize] expected a multiple of {format.group} inputs but got {inputs}; pad them"
         )
     grouped = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, format.group)
-    largest = grouped.max(axis=1, initial=0), grouped.min(axis=1, initial=0)
-    if not (np.isfinite(largest[0]).all() and np.isfinite(largest[1]).all()):
+    limit = 1e38 if format.wide or format.nested else 65504.0  # of what the scales can hold
+    largest = max(grouped.max(initial=0), -grouped.min(initial=0))
+    if not largest <= limit:
         raise UnsupportedError(
-            "[quantize] expected finite weights but got infinity or NaN; keep this tensor in f32"
+            f"[quantize] expected finite weights up to {limit:g} but got {largest:g}; keep this "
+            "tensor in f32"
         )
-    minimums: Floats | None = None
     if format.minimum:
-        codes, scales, minimums = _affine(grouped, format)
-    elif format.bits == 8:
+        return _affine(grouped.reshape(rows, inputs), format)
+    if format.bits == 8:
         codes, scales = _by_magnitude(grouped, format)
     else:
         codes, scales = _by_least_squares(grouped, format)
-    shape = (rows, inputs // format.group)
-    return (
-        codes.reshape(rows, inputs),
-        scales.reshape(shape),
-        None if minimums is None else minimums.reshape(shape),
-    )
+    return Quantized(codes.reshape(rows, inputs), scales.reshape(rows, -1))
 
 
 def _stored(scales: Floats, format: PackedFormat) -> Floats:
@@ -104,14 +122,125 @@ def _by_least_squares(grouped: Floats, format: PackedFormat) -> tuple[Codes, Flo
     return codes.astype(np.uint8), scales
 
 
-def _affine(grouped: Floats, format: PackedFormat) -> tuple[Codes, Floats, Floats]:
-    """From the smallest weight to the largest. 8-bit codes are stored from the zero code up and
-    use its upper half."""
-    top = 15 if format.bits == 4 else 127
-    minimums = _stored(grouped.min(axis=1), format)
-    scales = _stored((grouped.max(axis=1) - minimums) / np.float32(top), format)
-    codes = (grouped - minimums[:, None]) * _inverse(scales)[:, None]
-    np.rint(codes, out=codes)
-    np.clip(codes, 0, top, out=codes)
-    codes += format.zero
-    return codes.astype(np.uint8), scales, minimums
+def _affine(values: Floats, format: PackedFormat) -> Quantized:
+    """A few whole rows at a time. 8-bit codes are stored from the zero code up and use its upper
+    half."""
+    rows, inputs = values.shape
+    codes = np.empty((rows, inputs), np.uint8)
+    scales = np.empty((rows, inputs // format.group), np.float32)
+    minimums, units = np.empty_like(scales), np.empty((2, rows), np.float32)
+    step = max(_TILE // max(inputs, 1), 1)
+    space = np.empty((2, format.group, step * scales.shape[1]), np.float32)
+    for first in range(0, rows, step):
+        part = slice(first, first + step)
+        groups = values[part].reshape(-1, format.group)
+        tile = _Tile(groups, space[:, :, : len(groups)], len(values[part]), format)
+        with np.errstate(over="ignore", invalid="ignore"):  # such fits are not taken
+            tile.solve()
+        codes[part] = tile.codes.astype(np.uint8).T.reshape(-1, inputs)
+        scales[part], minimums[part], units[:, part] = tile.scales, tile.minimums, tile.units
+    if format.zero:
+        codes += np.uint8(format.zero)
+    return Quantized(codes, scales, minimums, units if format.nested else None)
+
+
+class _Fit(NamedTuple):
+    """Of each group [groups]. gain: how much less squared error it leaves than the mean does."""
+
+    scale: Floats
+    mean_code: Floats
+    gain: Floats
+
+
+class _Tile:
+    """Groups of a few rows, transposed, so that what is done to a group is done along vectors.
+
+    For fixed codes q the best scale and minimum of weights x are those of linear regression,
+    cov(q, x) / var(q) and mean(x) - scale * mean(q); for a fixed scale and minimum the best codes
+    are the nearest ones. These two steps alternate.
+    """
+
+    def __init__(self, groups: Floats, space: Floats, rows: int, format: PackedFormat) -> None:
+        self.format, self.rows = format, rows
+        self.top = np.float32(15 if format.bits == 4 else 127)
+        self.size = np.float32(format.group)
+        self.x, self.codes = space  # [inputs of a group, groups]
+        np.copyto(self.x, groups.T)
+        self.mean = np.divide(self.x, self.size, out=self.codes).sum(axis=0)
+        self.x -= self.mean
+        self.units = np.zeros((2, rows), np.float32)
+
+    def solve(self) -> None:
+        fit = self._best_guess()
+        self._round(*self._store(fit))
+        for _ in range(_REFITS):
+            new = self._fit()
+            fit = _choose(np.isfinite(new.gain), new, fit)
+            self._round(*self._store(fit))
+
+    def _best_guess(self) -> _Fit:
+        low, high = self.x.min(axis=0) + self.mean, self.x.max(axis=0) + self.mean
+        if self.format.nested:
+            low = np.minimum(low, 0)
+        step = high / self.top - low / self.top
+        best = _Fit(step, (self.mean - low) * _inverse(step), np.full_like(low, -np.inf))
+        for span in _SPANS:
+            scale = step * np.float32(span)
+            minimum = low + (step - scale) * (self.top / 2)
+            for _ in range(_FITS):
+                self._round(scale, minimum)
+                fit = self._fit()
+                scale, minimum = fit.scale, self._minimum(fit.scale, fit)
+            better = (fit.gain > best.gain) & np.isfinite(fit.gain)
+            best = _choose(better, fit, best)
+        return best
+
+    def _minimum(self, scale: Floats, fit: _Fit) -> Floats:
+        """The best one for a fit's codes, if their scale is this one."""
+        minimum: Floats = self.mean - scale * fit.mean_code
+        return np.minimum(minimum, np.float32(0)) if self.format.nested else minimum
+
+    def _store(self, fit: _Fit) -> tuple[Floats, Floats]:
+        """Takes scales, then the minimums that suit what became of them; both as read back."""
+        if not self.format.nested:
+            scale = _stored(fit.scale, self.format)
+            minimum = _stored(self._minimum(scale, fit), self.format)
+            self.scales, self.minimums = (a.reshape(self.rows, -1) for a in (scale, minimum))
+            return scale, minimum
+        self.scales, self.units[0] = self._in_units(fit.scale)
+        scale = (self.scales * self.units[0][:, None]).reshape(-1)
+        self.minimums, self.units[1] = self._in_units(self._minimum(scale, fit))
+        return scale, (self.minimums * self.units[1][:, None]).reshape(-1)
+
+    def _in_units(self, values: Floats) -> tuple[Floats, Floats]:
+        """Numbers of one sign [groups] as multiples [rows, groups] of units [rows]."""
+        rows = values.reshape(self.rows, -1)
+        unit = np.where(rows.sum(axis=1) < 0, rows.min(axis=1), rows.max(axis=1)) / np.float32(255)
+        return np.clip(np.rint(rows * _inverse(unit)[:, None]), 0, 255), unit
+
+    def _round(self, scale: Floats, minimum: Floats) -> None:
+        inverse = _inverse(scale)
+        np.multiply(self.x, inverse, out=self.codes)
+        self.codes += (self.mean - minimum) * inverse
+        np.rint(self.codes, out=self.codes)
+        np.clip(self.codes, 0, self.top, out=self.codes)
+
+    def _fit(self) -> _Fit:
+        product = np.einsum("ij,ij->j", self.codes, self.x)
+        square = np.einsum("ij,ij->j", self.codes, self.codes)
+        mean_code = self.codes.sum(axis=0) / self.size
+        scale = product / np.maximum(square - self.size * mean_code * mean_code, 0.5)
+        gain = scale * product
+        if self.format.nested:
+            positive = self.mean > scale * mean_code
+            if positive.any():  # such minimums are not in the format: regress through zero
+                product += self.size * self.mean * mean_code
+                through = product / np.maximum(square, 1)
+                scale = np.where(positive, through, scale)
+                through_gain = through * product - self.size * self.mean * self.mean
+                gain = np.where(positive, through_gain, gain)
+        return _Fit(scale, mean_code, gain)
+
+
+def _choose(where: NDArray[np.bool_], first: _Fit, second: _Fit) -> _Fit:
+    return _Fit(*(np.where(where, a, b) for a, b in zip(first, second, strict=True)))
