@@ -8,7 +8,6 @@
 #include <windows.h>
 #elif !defined(PENLIGHT_SINGLE_THREADED)
 #include <pthread.h>
-#include <sched.h>
 #endif
 
 #ifndef PENLIGHT_SINGLE_THREADED
@@ -16,11 +15,17 @@ namespace penlight {
 
 namespace {
 
-constexpr uint64_t open_bit = uint64_t{1} << 31;
-constexpr uint64_t inside_mask = open_bit - 1;
-constexpr auto spin_time = std::chrono::microseconds(100);
+using Clock = std::chrono::steady_clock;
 
-uint32_t number_of(uint64_t gate) { return static_cast<uint32_t>(gate >> 32); }
+// Long enough for what lies between two tokens; well under the millisecond that is promised.
+constexpr auto worker_spins = std::chrono::microseconds(300);
+// A worker that takes longer has lost its processor: sleeping lets it have this one.
+constexpr auto caller_spins = std::chrono::microseconds(200);
+
+uint32_t number_of(uint64_t deal) { return static_cast<uint32_t>(deal >> 32); }
+uint32_t left_of(uint64_t deal) { return static_cast<uint32_t>(deal); }
+// At least one of `left` units.
+uint32_t chunk_of(uint32_t left, uint32_t shares) { return left > shares ? left / shares : 1; }
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -30,24 +35,25 @@ void pause() {
 #endif
 }
 
-void yield() {
-#if defined(_WIN32)
-    SwitchToThread();
-#else
-    sched_yield();
-#endif
+// Whether done() came true within `time`.
+template <class Done, class Time> bool spin(const Done& done, Time time) {
+    for (int i = 0; i < 64; i++) {
+        if (done()) return true;
+        pause();
+    }
+    const auto until = Clock::now() + time;
+    do {
+        for (int i = 0; i < 64; i++) {
+            if (done()) return true;
+            pause();
+        }
+    } while (Clock::now() < until);
+    return false;
 }
 
 }  // namespace
 
-ThreadPool::~ThreadPool() {
-    stop_ = true;
-    {
-        std::lock_guard lock(sleep_mutex_);
-        sleep_.notify_all();
-    }
-    for (uint32_t i = 0; i < started_; i++) join(workers_[i]);
-}
+ThreadPool::~ThreadPool() { resize(1); }
 
 #if defined(_WIN32)
 bool ThreadPool::start(Worker& worker) {
@@ -81,6 +87,12 @@ void ThreadPool::resize(uint32_t threads) {
     std::lock_guard lock(resize_mutex_);
     if (threads < 1) threads = 1;
     if (threads > max_threads) threads = max_threads;
+    threads_ = threads;
+    crowded_ = threads > processor_count();
+    if (threads < started_ + 1) {
+        wake_workers();  // those that are now too many end
+        while (started_ + 1 > threads) join(workers_[--started_]);
+    }
     while (started_ + 1 < threads) {
         Worker& worker = workers_[started_];
         worker.pool = this;
@@ -88,8 +100,7 @@ void ThreadPool::resize(uint32_t threads) {
         if (!start(worker)) break;
         started_++;
     }
-    // Workers that are now too many stay asleep: they never pass the gate.
-    threads_ = threads < started_ + 1 ? threads : started_ + 1;
+    threads_ = started_ + 1;
 }
 
 void ThreadPool::parallel_for(int64_t count, int64_t grain, Body body, void* arg) {
@@ -100,80 +111,106 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, Body body, void* arg
         body(arg, 0, count);
         return;
     }
-    // Several chunks a thread even out cores of different speed.
-    int64_t chunk = count / (threads * 4);
-    job_ = {body, arg, count, chunk < grain ? grain : chunk};
-    post_job();
-    run_chunks();
-    close_job();
+    int64_t unit = (count + threads * 8 - 1) / (threads * 8);
+    if (unit < grain) unit = grain;
+    auto units = static_cast<uint32_t>((count + unit - 1) / unit);
+    job_.body.store(body, std::memory_order_release);
+    job_.arg.store(arg, std::memory_order_release);
+    job_.count.store(count, std::memory_order_release);
+    job_.unit.store(unit, std::memory_order_release);
+    job_.units.store(units, std::memory_order_release);
+    job_.shares.store(static_cast<uint32_t>(threads) * 2, std::memory_order_release);
+    post_job(units);
+    wait_for_workers();
     busy_.store(false, std::memory_order_release);
 }
 
-void ThreadPool::post_job() {
-    next_.store(0, std::memory_order_relaxed);
-    uint64_t number = number_of(gate_.load(std::memory_order_relaxed)) + uint64_t{1};
+// Opens the job with the caller's first chunk taken, does its part, and counts the others'.
+void ThreadPool::post_job(uint32_t units) {
+    uint32_t take = chunk_of(units, job_.shares.load(std::memory_order_relaxed));
+    uint64_t number = number_of(deal_.load(std::memory_order_relaxed)) + uint64_t{1};
+    uint64_t deal = number << 32 | (units - take);
     // Ordered against sleepers_, so that no worker falls asleep on a job it has not seen.
-    gate_.store((number << 32) | open_bit, std::memory_order_seq_cst);
-    if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
+    deal_.store(deal, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) != 0) wake_workers();
+    due_ += units - run_chunks(deal, take);
+}
+
+void ThreadPool::wake_workers() {
     std::lock_guard lock(sleep_mutex_);
-    sleep_.notify_all();
+    work_came_.notify_all();
 }
 
-void ThreadPool::run_chunks() {
+// Takes part in the job of `deal` while it has units left, and gives how many were done. `take` of
+// them, those before what is left, are taken already.
+uint32_t ThreadPool::run_chunks(uint64_t deal, uint32_t take) {
+    constexpr auto acquire = std::memory_order_acquire;
+    const uint32_t number = number_of(deal);
+    // What is read here belongs to the job if an exchange succeeds below: it stays until then.
+    Body body = job_.body.load(acquire);
+    void* arg = job_.arg.load(acquire);
+    const int64_t count = job_.count.load(acquire), unit = job_.unit.load(acquire);
+    const uint32_t units = job_.units.load(acquire), shares = job_.shares.load(acquire);
+    uint32_t done = 0;
     for (;;) {
-        int64_t begin = next_.fetch_add(job_.chunk, std::memory_order_relaxed);
-        if (begin >= job_.count) return;
-        int64_t left = job_.count - begin;
-        job_.body(job_.arg, begin, begin + (left < job_.chunk ? left : job_.chunk));
+        if (take > 0) {
+            int64_t end = (units - left_of(deal)) * unit, begin = end - take * unit;
+            body(arg, begin, end < count ? end : count);
+            done += take;
+        }
+        // No look before the exchange: its failure brings the cache line just as well.
+        do {
+            if (number_of(deal) != number || left_of(deal) == 0) return done;
+            take = chunk_of(left_of(deal), shares);
+        } while (
+            !deal_.compare_exchange_strong(deal, deal - take, std::memory_order_acq_rel, acquire));
+        deal -= take;
     }
 }
 
-void ThreadPool::close_job() {
-    gate_.fetch_and(~open_bit, std::memory_order_acq_rel);
-    for (uint32_t spins = 0; gate_.load(std::memory_order_acquire) & inside_mask; spins++) {
-        if (spins < 2000) {
-            pause();
-        } else {
-            yield();
-        }
-    }
+void ThreadPool::wait_for_workers() {
+    auto all_done = [&] { return done_.load(std::memory_order_seq_cst) == due_; };
+    if (all_done()) return;
+    if (!crowded_.load(std::memory_order_relaxed) && spin(all_done, caller_spins)) return;
+    std::unique_lock lock(sleep_mutex_);
+    caller_sleeps_.store(true, std::memory_order_seq_cst);
+    while (!all_done()) work_done_.wait(lock);
+    caller_sleeps_.store(false, std::memory_order_relaxed);
+}
+
+// A worker has done that many units of the job and takes no more.
+void ThreadPool::leave(uint32_t done) {
+    if (done == 0) return;
+    // Ordered against caller_sleeps_, so that the caller does not sleep on what it has not seen.
+    done_.fetch_add(done, std::memory_order_seq_cst);
+    if (!caller_sleeps_.load(std::memory_order_seq_cst)) return;
+    std::lock_guard lock(sleep_mutex_);
+    work_done_.notify_all();
 }
 
 void* ThreadPool::work_loop(void* argument) {
-    Worker& worker = *static_cast<Worker*>(argument);
+    const Worker& worker = *static_cast<Worker*>(argument);
     ThreadPool& pool = *worker.pool;
     uint32_t seen = 0;
-    for (;;) {
-        pool.wait_for_job(seen);
-        if (pool.stop_) return nullptr;
-        uint64_t gate = pool.gate_.load(std::memory_order_acquire);
-        seen = number_of(gate);
-        bool wanted = worker.index + 1 < pool.threads_.load(std::memory_order_relaxed);
-        while (wanted && (gate & open_bit) && number_of(gate) == seen) {
-            if (!pool.gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel))
-                continue;
-            pool.run_chunks();
-            pool.gate_.fetch_sub(1, std::memory_order_release);
-            break;
-        }
+    while (pool.wait_for_job(worker, seen)) {
+        uint64_t deal = pool.deal_.load(std::memory_order_acquire);
+        seen = number_of(deal);
+        pool.leave(pool.run_chunks(deal, 0));
     }
+    return nullptr;
 }
 
-void ThreadPool::wait_for_job(uint32_t seen) {
-    auto arrived = [&] {
-        return stop_ || number_of(gate_.load(std::memory_order_seq_cst)) != seen;
-    };
-    auto until = std::chrono::steady_clock::now() + spin_time;
-    do {
-        for (int i = 0; i < 64; i++) {
-            if (arrived()) return;
-            pause();
-        }
-    } while (std::chrono::steady_clock::now() < until);
+// True with the next job, false when the worker is no longer wanted.
+bool ThreadPool::wait_for_job(const Worker& worker, uint32_t seen) {
+    auto dismissed = [&] { return worker.index + 1 >= threads_.load(std::memory_order_relaxed); };
+    auto arrived = [&] { return number_of(deal_.load(std::memory_order_seq_cst)) != seen; };
+    if (!crowded_.load(std::memory_order_relaxed) && spin(arrived, worker_spins))
+        return !dismissed();
     std::unique_lock lock(sleep_mutex_);
     sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    while (!arrived()) sleep_.wait(lock);
+    while (!arrived() && !dismissed()) work_came_.wait(lock);
     sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+    return !dismissed();
 }
 
 }  // namespace penlight

@@ -4,9 +4,10 @@
 //   pool.resize(default_thread_count());
 //   pool.parallel_for(rows, 16, body, arg);     // returns when every row is done
 //
-// Work is dealt out in chunks from an atomic counter, so a slow core takes fewer. A call made
-// while another thread uses the pool, or from inside a body, runs inline. Workers spin briefly
-// after a job, to catch the next one of the same run, then sleep.
+// Work is dealt out in chunks that shrink towards the end, so a slow core takes fewer and whoever
+// is last has little left. A call made while another thread uses the pool, or from inside a body,
+// runs inline. Workers spin briefly after a job, to catch the next one of the same run, then sleep;
+// so does a caller whose workers keep it waiting. With more threads than processors nobody spins.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,15 @@
 
 namespace penlight {
 
-// Performance cores that this process may run on; at least 1.
+// Performance cores that this process may run on, within its container's quota; at least 1.
 uint32_t default_thread_count();
+// Processors of any kind that this process may run on; at least 1.
+uint32_t processor_count();
+#if defined(__linux__)
+// Processors' worth of time that control groups allow, rounded up; UINT32_MAX without a limit.
+// groups: as /proc/self/cgroup; root: where the groups are mounted.
+uint32_t processor_quota(const char* groups, const char* root);
+#endif
 
 #ifdef PENLIGHT_SINGLE_THREADED
 class ThreadPool {
@@ -47,7 +55,7 @@ class ThreadPool {
     ThreadPool& operator=(const ThreadPool&) = delete;
 
     // Use `threads` threads, the caller's included, from the next parallel_for on. Fewer are used
-    // when the system gives no more; threads() tells.
+    // when the system gives no more; threads() tells. Not from inside a body.
     void resize(uint32_t threads);
     uint32_t threads() const { return threads_.load(std::memory_order_relaxed); }
     // body(arg, begin, end) over [0, count) in runs of at least grain items.
@@ -59,32 +67,39 @@ class ThreadPool {
         uint32_t index;
         uintptr_t thread;  // pthread_t, or on Windows a HANDLE
     };
+    // What is to be done, in units of items. Read before it is known to be current, so atomic.
     struct Job {
-        Body body;
-        void* arg;
-        int64_t count;
-        int64_t chunk;
+        std::atomic<Body> body;
+        std::atomic<void*> arg;
+        std::atomic<int64_t> count;
+        std::atomic<int64_t> unit;     // items
+        std::atomic<uint32_t> units;   // covering count
+        std::atomic<uint32_t> shares;  // a chunk is what is left, divided by this
     };
 
     static bool start(Worker& worker);
     static void join(Worker& worker);
     static void* work_loop(void* worker);
-    void wait_for_job(uint32_t seen);
-    void run_chunks();
-    void post_job();
-    void close_job();
+    bool wait_for_job(const Worker& worker, uint32_t seen);
+    uint32_t run_chunks(uint64_t deal, uint32_t take);
+    void post_job(uint32_t units);
+    void wait_for_workers();
+    void leave(uint32_t done);
+    void wake_workers();
 
-    // The gate through which workers enter a job: its number in the high half, then one bit that
-    // says it is open, then how many workers are inside.
-    alignas(64) std::atomic<uint64_t> gate_{0};
-    alignas(64) std::atomic<int64_t> next_{0};  // first item not yet dealt out
-    alignas(64) Job job_{};                     // written while the gate is shut and nobody inside
-    std::atomic<uint32_t> threads_{1};
+    // The job's number in the high half, units not yet dealt out in the low one: who takes a chunk
+    // knows by the same exchange that the job is the one it has read.
+    alignas(64) std::atomic<uint64_t> deal_{0};
+    Job job_{};                                  // in the same cache line
+    uint32_t due_ = 0;                           // what done_ is when all workers are; the caller's
+    alignas(64) std::atomic<uint32_t> done_{0};  // units that workers have done, of all jobs
+    alignas(64) std::atomic<uint32_t> threads_{1};
     std::atomic<uint32_t> sleepers_{0};
-    std::atomic<bool> stop_{false};
-    std::atomic<bool> busy_{false};  // a parallel_for is under way
+    std::atomic<bool> caller_sleeps_{false};
+    std::atomic<bool> crowded_{false};  // more threads than processors
+    std::atomic<bool> busy_{false};     // a parallel_for is under way
     std::mutex sleep_mutex_;
-    std::condition_variable sleep_;
+    std::condition_variable work_came_, work_done_;
     std::mutex resize_mutex_;
     uint32_t started_ = 0;  // workers that exist
     Worker workers_[max_threads - 1]{};

@@ -1,6 +1,12 @@
 // The thread pool, alone and under several methods.
 #include "threads.h"
 
+#include <atomic>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "claims.h"
@@ -52,6 +58,133 @@ CLAIM(idle_workers_wake_up) {
         pool.parallel_for(1000, 1, mark, &tally);
         EXPECT(tally.hits == std::vector<int>(1000, 1));
     }
+}
+
+// Seconds of processor time, of the process or of the calling thread.
+double processor_time(clockid_t clock) {
+    timespec now{};
+    clock_gettime(clock, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// One thread is stuck in its first chunk until all that is not in its hands is done.
+struct Stuck {
+    static constexpr int64_t count = 4096;
+    std::thread::id caller = std::this_thread::get_id();
+    std::atomic<bool> worker_came{false};
+    std::atomic<int64_t> done{0}, held{0};
+};
+
+void stick(void* arg, int64_t begin, int64_t end) {
+    auto& stuck = *static_cast<Stuck*>(arg);
+    bool first = std::this_thread::get_id() != stuck.caller && !stuck.worker_came.exchange(true);
+    if (first) {
+        stuck.held = end - begin;
+        while (stuck.done < Stuck::count - (end - begin)) std::this_thread::yield();
+    } else if (std::this_thread::get_id() == stuck.caller) {
+        while (!stuck.worker_came) std::this_thread::yield();
+    }
+    stuck.done += end - begin;
+}
+
+CLAIM(a_thread_that_is_held_up_keeps_no_work_from_the_others) {
+    for (uint32_t threads : {2u, 3u}) {
+        ThreadPool pool;
+        pool.resize(threads);
+        Stuck stuck;
+        pool.parallel_for(Stuck::count, 1, stick, &stuck);
+        EXPECT(stuck.done == Stuck::count);
+        EXPECT(stuck.held <= Stuck::count / 4);
+    }
+}
+
+CLAIM(workers_sleep_soon_after_a_run) {
+    ThreadPool pool;
+    pool.resize(2);
+    Tally tally{pool, std::vector<int>(1000)};
+    for (int round = 0; round < 100; round++) pool.parallel_for(1000, 1, mark, &tally);
+    double before = processor_time(CLOCK_PROCESS_CPUTIME_ID);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT(processor_time(CLOCK_PROCESS_CPUTIME_ID) - before < 2e-3);
+}
+
+// Sleeps in whatever chunk a worker takes, as one whose processor does something else.
+struct Slow {
+    std::thread::id caller = std::this_thread::get_id();
+    std::atomic<bool> worker_came{false};
+};
+
+void sleep_in_worker(void* arg, int64_t, int64_t) {
+    auto& slow = *static_cast<Slow*>(arg);
+    if (std::this_thread::get_id() == slow.caller) {
+        while (!slow.worker_came) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    } else {
+        slow.worker_came = true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+}
+
+CLAIM(a_caller_that_waits_long_sleeps) {
+    ThreadPool pool;
+    pool.resize(2);
+    Slow slow;
+    pool.parallel_for(2, 1, sleep_in_worker, &slow);
+    double before = processor_time(CLOCK_THREAD_CPUTIME_ID);
+    slow.worker_came = false;
+    pool.parallel_for(2, 1, sleep_in_worker, &slow);
+    EXPECT(processor_time(CLOCK_THREAD_CPUTIME_ID) - before < 50e-3);
+}
+
+int threads_of_process() {
+    namespace fs = std::filesystem;
+    auto tasks = fs::directory_iterator("/proc/self/task");
+    return static_cast<int>(std::distance(fs::begin(tasks), fs::end(tasks)));
+}
+
+CLAIM(a_resized_pool_keeps_only_the_threads_it_uses) {
+    ThreadPool pool;
+    pool.resize(2);  // a sanitizer starts its own thread with the first
+    int others = threads_of_process() - 2;
+    for (uint32_t threads : {8u, 2u, 5u, 1u, 3u}) {
+        pool.resize(threads);
+        // A thread that was joined is listed a moment longer.
+        for (int wait = 0;
+             wait < 1000 && threads_of_process() - others != static_cast<int>(threads); wait++)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        EXPECT(threads_of_process() - others == static_cast<int>(threads));
+    }
+}
+
+// Control groups as files: of version 2, with limits on a group and on one above it; of version 1.
+CLAIM(limits_of_control_groups_are_found) {
+    namespace fs = std::filesystem;
+    std::string name = (fs::temp_directory_path() / "penlight-groups-XXXXXX").string();
+    EXPECT(mkdtemp(name.data()) != nullptr);
+    fs::path root = name;
+    auto write = [&](const char* file, const char* text) {
+        fs::create_directories((root / file).parent_path());
+        std::ofstream(root / file) << text;
+    };
+    auto quota = [&](const char* groups) {
+        write("groups", groups);
+        return penlight::processor_quota((root / "groups").c_str(), root.c_str());
+    };
+    write("a/cpu.max", "250000 100000\n");
+    write("a/b/cpu.max", "max 100000\n");
+    write("a/c/cpu.max", "50000 100000\n");
+    write("cpu/d/cpu.cfs_quota_us", "400000\n");
+    write("cpu/d/cpu.cfs_period_us", "100000\n");
+    write("cpu/e/cpu.cfs_quota_us", "-1\n");
+    write("cpu/e/cpu.cfs_period_us", "100000\n");
+    EXPECT(quota("0::/a/b\n") == 3);  // rounded up
+    EXPECT(quota("0::/a/c\n") == 1);
+    EXPECT(quota("0::/\n") == UINT32_MAX);
+    EXPECT(quota("3:cpu,cpuacct:/d\n2:memory:/a\n0::/a\n") == 3);
+    EXPECT(quota("3:cpuacct,cpu:/d\n") == 4);
+    EXPECT(quota("3:cpu:/e\n") == UINT32_MAX);
+    EXPECT(quota("nonsense\n:\n::\n") == UINT32_MAX);
+    EXPECT(penlight::processor_quota((root / "absent").c_str(), root.c_str()) == UINT32_MAX);
+    fs::remove_all(root);
 }
 
 CLAIM(a_nested_call_runs_inline) {

@@ -172,7 +172,8 @@ typedef struct penlight_delegate {
 /* ---- runtime ---- */
 typedef struct penlight_runtime penlight_runtime;
 typedef struct penlight_runtime_options {
-    uint32_t threads;               /* 0: the number of performance cores */
+    uint32_t threads;               /* 0: the performance cores within the container's quota. More
+                                       than the processors gains nothing: they take turns. */
     const penlight_kernel* kernels; /* extra kernels; an equal name replaces a built-in one */
     size_t kernel_count;
     const penlight_delegate* delegates; /* extra delegates, besides "reference" and "null" */
