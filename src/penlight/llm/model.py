@@ -12,13 +12,14 @@ A conversation costs only what is new in it: the cache keeps the longest common 
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,12 @@ from penlight.errors import ProgramError, RuntimeFailure, UnsupportedError
 from penlight.llm import abi
 from penlight.llm.answer import Answer, Score, Statistics, Stream
 from penlight.llm.sampling import Sampling
-from penlight.llm.template import ChatTemplate, Message
-from penlight.llm.tokenizer import Tokenizer
 from penlight.runtime.profile import Probe, Profile
 from penlight.runtime.program import Engine, Handle, Program
+
+if TYPE_CHECKING:
+    from penlight.llm.template import ChatTemplate, Message
+    from penlight.llm.tokenizer import Tokenizer
 
 __all__ = ["LLM"]
 
@@ -78,8 +81,6 @@ class LLM:
         self._handle = Handle(self, "model", pointer, "llm_close")
         self.card: dict[str, Any] = self._json("penlight.model")
         self._settings = self._json("penlight.tokenizer_config")
-        self.tokenizer = self._read_tokenizer()
-        self.template = self._read_template()
         self.defaults = self._default_sampling()
 
     def _text(self, key: str) -> bytes | None:
@@ -96,7 +97,13 @@ class LLM:
             raise ProgramError(f"[{key}] expected a JSON object but got other bytes; export again")
         return value
 
-    def _read_tokenizer(self) -> Tokenizer | None:
+    # Tokenizer and template are read when text first needs them: that takes longer, and more
+    # memory, than all else that opening a model does.
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """What turns text into tokens, if the file holds it. Raises ProgramError if malformed."""
+        from penlight.llm.tokenizer import Tokenizer
+
         text = self._text("penlight.tokenizer")
         if text is None:
             return None
@@ -107,7 +114,11 @@ class LLM:
             add_bos=self._settings.get("add_bos") is True,
         )
 
-    def _read_template(self) -> ChatTemplate | None:
+    @functools.cached_property
+    def template(self) -> ChatTemplate | None:
+        """What makes one text of a conversation, if the file holds it. Raises TemplateError."""
+        from penlight.llm.template import ChatTemplate
+
         text = self._text("penlight.chat_template")
         if text is None:
             return None
