@@ -1,0 +1,206 @@
+"""What is aimed at beside the peers, and what the measurements reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contenders import CONTENDERS, checkpoint
+from figures import Figures
+
+DECODE, PREFILL = "decode 4", "prefill 512"
+AIMED = {  # times the fastest peer, by model and threads
+    DECODE: {("smollm2", 1): 1.6, ("smollm2", 2): 2.0, ("llama1b", 1): 1.2, ("llama1b", 2): 1.2},
+    PREFILL: {("smollm2", 1): 1.4, ("smollm2", 2): 1.4, ("llama1b", 1): 1.5, ("llama1b", 2): 1.5},
+}
+KEPT = 2.5  # times llama.cpp, decoding its own file
+BANDWIDTH_SHARE = 0.85
+READY_S, PRIVATE_MB = 0.3, 30.0
+FAR_SHARE = 0.8
+EXPORT_S = {"smollm2": 10.0, "llama1b": 45.0}
+EXPORT_MB = 1000.0
+POSITIONS = 513  # tokens in the cache at the peak
+
+
+@dataclass(frozen=True)
+class Reached:
+    """One aim. id: names its cause in causes.toml if it is missed; value: None if not measured."""
+
+    id: str
+    text: str
+    aim: float
+    value: float | None
+    detail: str
+    at_most: bool = False
+    digits: int = 2
+
+    @property
+    def missed(self) -> bool:
+        if self.value is None:
+            return False
+        return self.value > self.aim if self.at_most else self.value < self.aim
+
+    def ratio(self) -> float | None:
+        """Of what is reached to what is aimed at; 1 or more is good."""
+        if self.value is None or not self.value:
+            return None
+        return self.aim / self.value if self.at_most else self.value / self.aim
+
+
+def aims(figures: Figures, records: Mapping[str, Mapping[str, Any]]) -> list[Reached]:
+    """All of them, in the page's order."""
+    return [
+        *beside_peers(figures),
+        *kept_file(figures),
+        *bandwidth(figures, records),
+        *starting(figures, records),
+        *far(figures),
+        *exporting(records),
+    ]
+
+
+def beside_peers(figures: Figures) -> Iterator[Reached]:
+    """Decode and prefill: ours over the peer that comes nearest, bits for bits."""
+    for measure, values in AIMED.items():
+        word = measure.split()[0]
+        for (model, threads), aim in values.items():
+            nearest: tuple[float, str] | None = None
+            for peer in CONTENDERS:
+                if not peer.beside or peer.name == "llamacpp-q4_1":
+                    continue
+                theirs = figures.get(peer.name, model, threads, measure)
+                ours = figures.get(peer.beside, model, threads, measure)
+                if theirs and ours:
+                    detail = f"{ours.median:.0f} beside {theirs.median:.0f} of {peer.title}"
+                    candidate = (ours.median / theirs.median, detail)
+                    nearest = min(nearest, candidate) if nearest else candidate
+            yield Reached(
+                f"{word}-{model}",
+                f"{spelt(model)} {word}, {spell_threads(threads)}: times the fastest peer",
+                aim,
+                nearest[0] if nearest else None,
+                f"tokens/s {nearest[1]}" if nearest else "",
+            )
+
+
+def kept_file(figures: Figures) -> Iterator[Reached]:
+    for threads in (1, 2):
+        ours = figures.get("penlight-keep", "smollm2", threads, DECODE)
+        theirs = figures.get("llamacpp-q4_1", "smollm2", threads, DECODE)
+        yield Reached(
+            "kept-file",
+            f"the Q4_1 file as it is, decode, {spell_threads(threads)}: times llama.cpp",
+            KEPT,
+            ours.median / theirs.median if ours and theirs else None,
+            f"tokens/s {ours.median:.0f} beside {theirs.median:.0f}" if ours and theirs else "",
+        )
+
+
+def bandwidth(figures: Figures, records: Mapping[str, Mapping[str, Any]]) -> Iterator[Reached]:
+    """The weights that a token reads, times tokens a second, over what the machine can read."""
+    for contender in ("penlight-q4-q4", "penlight-q4-q8"):
+        nbytes = records.get(f"export {contender} llama1b", {}).get("weights_mb")
+        for threads in (1, 2):
+            ours = figures.get(contender, "llama1b", threads, DECODE)
+            read = figures.get("machine", "", threads, "read_gbs")
+            known = ours and read and nbytes
+            share = ours.median * nbytes / 1e3 / read.median if ours and read and nbytes else None
+            yield Reached(
+                "bandwidth",
+                f"{spelt('llama1b')} decode, {contender[-2:]} head, {spell_threads(threads)}: "
+                "share of the read bandwidth",
+                BANDWIDTH_SHARE,
+                share,
+                f"{nbytes:.0f} MB a token, {read.median:.1f} GB/s" if known and read else "",
+            )
+
+
+def starting(figures: Figures, records: Mapping[str, Mapping[str, Any]]) -> Iterator[Reached]:
+    """What a warm 1B file costs: the worst of our forms and numbers of threads."""
+    names = ("penlight-q4-q4", "penlight-q4-q8")
+
+    def worst(measure: str) -> float | None:
+        found = [figures.get(name, "llama1b", threads, measure) for name in names
+                 for threads in (1, 2)]  # fmt: skip
+        return max((spread.median for spread in found if spread), default=None)
+
+    head = f"{spelt('llama1b')}, warm: "
+    yield Reached(
+        "ready", head + "s from process start to ready in Python", READY_S, worst("ready_s"),
+        "the worst of both forms", True, 3,
+    )  # fmt: skip
+    yield Reached(
+        "private", head + "private MB after load", PRIVATE_MB, worst("private_mb"),
+        "the worst of both forms", True, 1,
+    )  # fmt: skip
+    for name in names:
+        size = records.get(f"export {name} llama1b", {}).get("size_mb")
+        peaks = [figures.get(name, "llama1b", threads, "peak_mb") for threads in (1, 2)]
+        peak = max((spread.median for spread in peaks if spread), default=None)
+        if size and peak:
+            allowed = 1.1 * size + cache_mb("llama1b")
+            yield Reached(
+                "peak", head + f"peak RSS in MB, {name[-2:]} head: file + 10 % + cache in use",
+                allowed, peak, f"the file has {size:.0f} MB", True, 0,
+            )  # fmt: skip
+
+
+def cache_mb(model: str) -> float:
+    """Keys and values in float16 of the longest conversation that was measured."""
+    config = json.loads((checkpoint(model) / "config.json").read_text())
+    width = config["num_key_value_heads"] * config["head_dim"]
+    return float(config["num_hidden_layers"] * 2 * width * 2 * POSITIONS / 1e6)
+
+
+def far(figures: Figures) -> Iterator[Reached]:
+    for threads in (1, 2):
+        near = figures.get("penlight-q4-q4", "smollm2", threads, "decode 100")
+        deep = figures.get("penlight-q4-q4", "smollm2", threads, "decode 4000")
+        yield Reached(
+            "far",
+            f"{spelt('smollm2')} decode at position 4,000, {spell_threads(threads)}: share of "
+            "position 100",
+            FAR_SHARE,
+            deep.median / near.median if near and deep else None,
+            f"tokens/s {deep.median:.0f} of {near.median:.0f}" if near and deep else "",
+        )
+
+
+def exporting(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Reached]:
+    """The worst of our forms."""
+    for model, aim in EXPORT_S.items():
+        found = [
+            record
+            for key, record in records.items()
+            if key.startswith("export penlight") and key.endswith(model) and "error" not in record
+        ]
+        slowest = max(found, key=lambda record: record["wall_s"], default=None)
+        yield Reached(
+            f"export-{model}",
+            f"{spelt(model)}: seconds to export",
+            aim,
+            slowest["wall_s"] if slowest else None,
+            f"{slowest['cpu_s']:.1f} s of CPU" if slowest else "",
+            True,
+            1,
+        )
+        beyond = [record["peak_mb"] - record["torch_mb"] for record in found]
+        yield Reached(
+            f"export-memory-{model}",
+            f"{spelt(model)}: peak MB of the export beyond importing torch",
+            EXPORT_MB,
+            max(beyond, default=None),
+            f"importing torch takes {found[0]['torch_mb']:.0f} MB" if found else "",
+            True,
+            0,
+        )
+
+
+def spelt(model: str) -> str:
+    return {"smollm2": "135M", "llama1b": "1B shape"}[model]
+
+
+def spell_threads(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
