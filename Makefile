@@ -1,4 +1,5 @@
-# make demo | test | lint | bench | docs | interop | clean   Each makes what it needs, .venv too.
+# make demo | test | lint | bench | bench-peers | quality | docs | interop | clean
+# Each makes what it needs, .venv too.
 #
 # Needs Python 3.11+ (with venv), make and a C++20 compiler. CMake and Ninja come from PyPI.
 # PYTHON=python3.12 chooses another interpreter, PIP_INDEX_URL another package index.
@@ -17,7 +18,7 @@ FORMATTED := $(shell find runtime examples -name '*.h' -o -name '*.cpp' -o -name
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 export PATH := $(BIN):$(PATH)
 
-.PHONY: all demo test lint format bench quality docs interop clean
+.PHONY: all demo test lint format bench bench-peers quality docs interop clean
 all: $(VENV)/.built
 
 # torch goes first and by itself, so that no other package can choose its build.
@@ -64,6 +65,10 @@ format: $(VENV)/.built
 
 bench: $(VENV)/.built
 	@$(BIN)/python bench/run.py $(ARGS)
+
+# Other engines, installed beside ours; see bench/peers/README.md.
+bench-peers: $(VENV)/.built
+	@$(BIN)/python bench/peers/run.py $(ARGS)
 
 quality: $(VENV)/.built
 	@$(BIN)/python bench/quality.py $(ARGS)

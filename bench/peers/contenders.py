@@ -157,29 +157,63 @@ def _openvino(it: Contender, model: str) -> list[Command]:
 
 
 SMOLLM2 = ("smollm2",)
+# What files hold, with bits a weight. Ours add 64 bits a row to OURS_4.
+OURS_4 = "4.5: 4, and 8-bit scale and minimum of 32"
+OURS_8 = "8.5: 8, and 16-bit scale of 32"
+GGML_4 = "4.5: 4, and 16-bit scale of 32"
+GGML_41 = "5.0: 4, and 16-bit scale and minimum of 32"
+ONNX_4 = "5.0: 4, and 32-bit scale of 32"
 CONTENDERS: Sequence[Contender] = (
-    Contender("penlight-q4-q4", "Penlight `q4`, 4-bit head", "penlight"),
-    Contender("penlight-q4-q8", "Penlight `q4`, 8-bit head", "penlight"),
-    Contender("penlight-keep", "Penlight `keep` of the Q4_1 file", "penlight", SMOLLM2),
+    Contender(
+        "penlight-q4-q4", "Penlight `q4`, 4-bit head", "penlight", holds=(OURS_4, OURS_4 + "; tied")
+    ),
+    Contender(
+        "penlight-q4-q8", "Penlight `q4`, 8-bit head", "penlight", holds=(OURS_4, OURS_8 + "; tied")
+    ),
+    Contender(
+        "penlight-keep",
+        "Penlight `keep` of the Q4_1 file",
+        "penlight",
+        SMOLLM2,
+        holds=(GGML_41, OURS_8 + "; tied"),
+    ),
     Contender(
         "executorch",
         "ExecuTorch XNNPACK 8da4w",
         "executorch",
         beside="penlight-q4-q4",
         depth=False,
+        holds=(GGML_4, "embedding 8 a row; head 4.5, as the body"),
     ),
-    Contender("llamacpp-q4_0", "llama.cpp Q4_0", "llamacpp", beside="penlight-q4-q8"),
+    Contender(
+        "llamacpp-q4_0",
+        "llama.cpp Q4_0",
+        "llamacpp",
+        beside="penlight-q4-q8",
+        holds=(GGML_4, "135M: 8.5, Q8_0; 1B: 6.6, Q6_K; tied"),
+    ),
     Contender(
         "llamacpp-q4_1",
         "llama.cpp, the Q4_1 file as shipped",
         "llamacpp",
         SMOLLM2,
         beside="penlight-keep",
+        holds=(GGML_41, "8.5, Q8_0; tied"),
     ),
     Contender(
-        "onnxruntime", "ONNX Runtime GenAI int4", "onnxruntime", beside="penlight-q4-q4"
+        "onnxruntime",
+        "ONNX Runtime GenAI int4",
+        "onnxruntime",
+        beside="penlight-q4-q4",
+        holds=(ONNX_4, ONNX_4 + "; tied"),
     ),
-    Contender("openvino", "OpenVINO GenAI int4", "openvino", beside="penlight-q4-q8"),
+    Contender(
+        "openvino",
+        "OpenVINO GenAI int4",
+        "openvino",
+        beside="penlight-q4-q8",
+        holds=(GGML_4, "8, and 16-bit scale of a row; tied"),
+    ),
     Contender(
         "openvino-stateful",
         "OpenVINO GenAI int4, stateful attention",
@@ -196,5 +230,5 @@ CONTENDERS: Sequence[Contender] = (
         file_of="llamacpp-q4_0",
         beside="penlight-q4-q8",
     ),
-)  # fmt: skip
+)
 BY_NAME = {contender.name: contender for contender in CONTENDERS}

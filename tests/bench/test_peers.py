@@ -1,0 +1,134 @@
+"""The benchmark beside other engines: what it makes of measurements, without making any."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "bench" / "peers"))
+import checkpoints
+import figures
+import lab
+import page
+import protocol
+from aims import Reached
+from contenders import BY_NAME, CONTENDERS
+
+
+def line(contender: str, round: int, threads: int = 1, **values: Any) -> dict[str, Any]:
+    """A run of a driver that decodes at `decode` and reads 512 tokens at `prefill` tokens/s."""
+    measures = [
+        {"measure": "load", "load_s": 0.5, "first_call_s": 0.25, "ready_s": 1.0, "private_mb": 9.0},
+        {"measure": "prefill", "tokens": 512, "speeds": values.pop("prefill", [1000.0, 2000.0])},
+        {"measure": "decode", "position": 4, "tokens": 128, "speeds": values.pop("decode")},
+        {"measure": "memory", "peak_mb": 300.0},
+    ]
+    return {
+        "session": "2030-01-01T00:00:00",
+        "round": round,
+        "contender": contender,
+        "model": "smollm2",
+        "threads": threads,
+        "depth": False,
+        "command": f"run {contender}",
+        "measures": measures,
+        "noisy": False,
+        **values,
+    }
+
+
+def test_a_figure_is_the_median_over_rounds_of_the_median_of_repeats() -> None:
+    rounds = [[1.0, 2.0, 9.0], [4.0, 4.0, 5.0], [3.0, 3.0]]
+    found = figures.Figures(line("openvino", i, decode=each) for i, each in enumerate(rounds, 1))
+    spread = found.get("openvino", "smollm2", 1, "decode 4")
+    assert spread == figures.Spread(median=3.0, least=2.0, most=4.0, rounds=3, noisy=False)
+
+
+def test_noisy_rounds_count_only_where_there_is_no_other() -> None:
+    noisy = line("openvino", 1, decode=[1.0], noisy=True)
+    alone = figures.Figures([noisy]).get("openvino", "smollm2", 1, "decode 4")
+    assert alone is not None and alone.median == 1.0 and alone.noisy
+    both = figures.Figures([noisy, line("openvino", 2, decode=[5.0])])
+    assert both.get("openvino", "smollm2", 1, "decode 4") == figures.Spread(5, 5, 5, 1, False)
+
+
+def test_only_the_last_session_counts() -> None:
+    old = {"session": "2029", "round": 7, "contender": "openvino"}
+    lines = [json.dumps(old), json.dumps(line("openvino", 1, decode=[1.0])), ""]
+    assert [each["round"] for each in figures.latest(lines)] == [1]
+
+
+def test_the_page_compares_with_the_form_that_has_as_many_bits() -> None:
+    lines = [
+        line("penlight-q4-q8", 1, decode=[300.0]),
+        line("penlight-q4-q4", 1, decode=[400.0]),
+        line("openvino", 1, decode=[150.0]),
+        line("executorch", 1, decode=[160.0]),
+    ]
+    text = page.write({}, lines)
+    row = next(each for each in text.splitlines() if each.startswith("| 135M decode, 1 thread"))
+    assert "300 beside 150 of OpenVINO" in row  # 2.0 times; ExecuTorch is 2.5 times behind
+    assert "≥ 1.60 | 2.00 | 1.25" in row
+    assert "missed" not in row
+
+
+def test_a_missed_aim_stands_with_its_cause() -> None:
+    lines = [line("penlight-q4-q4", 1, decode=[400.0]), line("executorch", 1, decode=[390.0])]
+    text = page.write({}, lines)
+    assert "**missed**" in text and "(decode-smollm2):" in text
+
+
+def test_what_is_not_measured_says_so() -> None:
+    text = page.write({}, [])
+    assert "No measurement has been made yet" in text
+    rows = [each for each in text.splitlines() if each.startswith("| 1B shape decode")]
+    assert rows and all(page.MISSING in each for each in rows)
+
+
+def test_a_peer_that_fails_is_reported_and_no_path_of_the_machine_with_it() -> None:
+    records = {"export executorch smollm2": {"error": f"no {lab.LAB}/x", "command": ["make it"]}}
+    text = page.write(records, [line("openvino", 1, decode=[1.0])])
+    assert "no LAB/x" in text and "failed" in text
+    assert str(lab.LAB) not in text and str(Path.home()) not in text
+
+
+@pytest.mark.parametrize(("value", "at_most", "missed"), [(1.0, False, True), (1.0, True, False)])
+def test_an_aim_knows_its_direction(value: float, at_most: bool, missed: bool) -> None:
+    assert Reached("id", "text", 1.5, value, "", at_most).missed is missed
+
+
+def test_every_peer_is_compared_with_one_of_ours() -> None:
+    for contender in CONTENDERS:
+        assert contender.ours or BY_NAME[contender.beside].ours
+        assert not contender.file_of or contender.file_of in BY_NAME
+
+
+def test_the_tokenizer_is_filled_up_to_size_with_its_own_ids_kept() -> None:
+    token = {"id": 2, "content": "<end>", "special": True}
+    made = checkpoints.padded({"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": [token]}, 9)
+    assert sorted(made["model"]["vocab"].values()) == [0, 1, *range(3, 9)]
+
+
+def test_weights_are_renamed_and_turned_for_the_original_rotation() -> None:
+    torch = pytest.importorskip("torch")
+    assert checkpoints.meta_name("model.layers.3.mlp.up_proj.weight") == (
+        "layers.3.feed_forward.w3.weight"
+    )
+    # One head of 4: halves (0, 1 | 2, 3) become pairs (0, 2), (1, 3).
+    rows = checkpoints.interleaved(torch.arange(4.0).reshape(4, 1), heads=1)
+    assert rows.flatten().tolist() == [0.0, 2.0, 1.0, 3.0]
+
+
+def test_repeats_end_when_there_is_enough() -> None:
+    assert len(protocol.repeated(lambda: 1.0)) == 3
+
+
+def test_a_process_is_accounted_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "LAB", tmp_path)
+    done = lab.run("x", [sys.executable, "-c", "print('hello'); raise SystemExit(3)"])
+    assert (done.code, done.output) == (3, "hello\n")
+    assert done.peak_mb > 1 and done.user_s + done.system_s > 0
