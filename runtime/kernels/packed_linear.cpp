@@ -1,33 +1,75 @@
 // penlight::linear: y[..., n] = sum_k x[..., k] W[n, k] + bias[n] with W packed (packed.h).
-#include "linear.h"
+#include <algorithm>
+#include <atomic>
+
+#include "packed.h"
 
 #define PENLIGHT_TARGET_SOURCE "packed_linear.simd.h"
 #include "simd/for_each_target.h"
 
 namespace penlight::kernels {
-
-const PackedCore* packed_core_of(Isa isa) { return PENLIGHT_SELECT(isa, packed_core); }
-
 namespace {
 
 Status packed_linear_out(Context& ctx, const Tensor& x, const Tensor& weight,
                          std::string_view format, int64_t out_features, const Tensor* bias,
                          Tensor& out) {
-    LinearInput in;
-    PackedProduct p;
-    PENLIGHT_TRY(open_linear(ctx, x, {}, format, &in));
-    PENLIGHT_TRY(add_product(ctx, in, weight, out_features, bias, out, &p));
-    if (p.tokens == 0) return Status::ok;
-    prepare_linear(ctx, in);
-    ctx.parallel_for(packed_blocks(p), 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) in.core->block(p, i);
+    if (x.rank < 1 || x.dtype != PENLIGHT_FLOAT || out.dtype != PENLIGHT_FLOAT || !x.contiguous())
+        return ctx.fail(
+            "expected a contiguous float32 input and result but got %s and %s; convert "
+            "them first",
+            dtype_name(x.dtype), dtype_name(out.dtype));
+    const int32_t last = x.rank - 1;
+    PackedProduct p{};
+    p.inputs = x.size(last);
+    p.rows = out_features;
+    PENLIGHT_TRY(check_packed(ctx, weight, format, p.rows, p.inputs, &p.format));
+    if (bias && (bias->dtype != PENLIGHT_FLOAT || bias->rank != 1 || bias->size(0) != p.rows ||
+                 !bias->contiguous()))
+        return ctx.fail("expected a float32 bias [%lld]; check its shape and dtype",
+                        static_cast<long long>(p.rows));
+    int64_t sizes[PENLIGHT_MAX_RANK];
+    p.tokens = 1;
+    for (int32_t d = 0; d < last; d++) p.tokens *= sizes[d] = x.size(d);
+    sizes[last] = p.rows;
+    PENLIGHT_TRY(resize(ctx, out, x.rank, sizes));
+    if (!out.contiguous()) return ctx.fail("expected a contiguous result; export the model again");
+    if (p.tokens == 0 || p.rows == 0) return Status::ok;
+    p.weight = weight.ptr<uint8_t>();
+    p.x = x.ptr<float>();
+    p.bias = bias ? bias->ptr<float>() : nullptr;
+    p.out = out.ptr<float>();
+    p.quantized = ctx.scratch();
+    const PackedCore& core = *PENLIGHT_SELECT(ctx.isa, packed_core);
+    if (p.format.quantized()) {
+        int64_t needed = p.tokens * quantized_token_bytes(p.format, p.inputs);
+        if (static_cast<uint64_t>(needed) > ctx.scratch_size)
+            return ctx.fail(
+                "expected %lld bytes of scratch memory but got %zu; load the method "
+                "again",
+                static_cast<long long>(needed), ctx.scratch_size);
+        const int64_t tile = core.tile[p.format.planes - 1];
+        ctx.parallel_for((p.tokens + tile - 1) / tile, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; i++) core.quantize(p, i);
+        });
+    }
+    ctx.parallel_for((p.rows + packed_rows - 1) / packed_rows, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) core.block(p, i);
     });
     return Status::ok;
 }
 
 size_t packed_linear_scratch(uint32_t, const Tensor& x, const Tensor&, std::string_view format,
                              int64_t, const Tensor*, Tensor&) {
-    return linear_scratch(x, false, format);
+    PackedFormat f;
+    if (x.rank < 1 || !parse_packed(format, &f) || !f.quantized()) return 0;
+    const int64_t inputs = x.max_sizes[x.rank - 1];
+    int64_t bytes;
+    if (inputs > INT64_MAX / 16 ||
+        __builtin_mul_overflow(f.groups(inputs), f.planes * f.group + 12, &bytes))
+        return SIZE_MAX;
+    for (int32_t d = 0; d + 1 < x.rank; d++)
+        if (__builtin_mul_overflow(bytes, x.max_sizes[d], &bytes)) return SIZE_MAX;
+    return static_cast<size_t>(bytes);
 }
 
 }  // namespace

@@ -75,21 +75,34 @@ bool format_at(const Work& work, uint32_t index, kernels::PackedFormat* format) 
            kernels::parse_packed(std::string_view(value.as.string, value.count), format);
 }
 
-// Linear layers, fused ones too: the activations come first, a weight before its format.
-void packed_linear(Work& work) {
-    const Tensor* x = tensor_at(work, 0);
+uint64_t packed_elements(const Value& value, const kernels::PackedFormat& format, int64_t inputs) {
+    uint64_t sum = 0;
+    if (value.tag == PENLIGHT_TENSOR) {
+        const auto& weight = *static_cast<const Tensor*>(value.as.tensor);
+        if (weight.dtype == PENLIGHT_UINT8 && weight.rank == 1)
+            sum = packed_elements(weight, format, inputs);
+    } else if (value.tag == PENLIGHT_TENSOR_LIST) {
+        for (uint32_t i = 0; i < value.count; i++)
+            sum += packed_elements(*value.as.values[i], format, inputs);
+    }
+    return sum;
+}
+
+// Linear layers, fused ones too: weights, or lists of them, before their format.
+void packed_product(Work& work, uint32_t activations) {
+    const Tensor* x = tensor_at(work, activations);
     if (!x || x->rank < 1 || width_of(*x) == 0) return;
+    const auto inputs = static_cast<int64_t>(width_of(*x));
     const uint64_t tokens = count_of(*x) / width_of(*x);
     kernels::PackedFormat format{};
     bool known = false;
-    for (uint32_t a = work.count; a-- > 1;) {
+    for (uint32_t a = work.count; a-- > activations + 1;) {
         known = format_at(work, a, &format) || known;
-        const Tensor* weight = tensor_at(work, a);
-        if (known && weight && weight->dtype == PENLIGHT_UINT8 && weight->rank == 1)
-            work.multiply_adds +=
-                tokens * packed_elements(*weight, format, static_cast<int64_t>(width_of(*x)));
+        if (known) work.multiply_adds += tokens * packed_elements(*work.args[a], format, inputs);
     }
 }
+void packed_linear(Work& work) { packed_product(work, 0); }
+void packed_linear_add(Work& work) { packed_product(work, 1); }  // after what it is added to
 
 // penlight::embedding(tokens, weight, format, dim)
 void packed_embedding(Work& work) {
@@ -164,6 +177,7 @@ constexpr NamedRule rules[] = {
     {"penlight::attention*", attention},
     {"penlight::embedding.out", packed_embedding},
     {"penlight::update_cache.out", update_cache},
+    {"penlight::linear_add.out", packed_linear_add},
     {"penlight::*", packed_linear},  // those of them that take packed weights
 };
 

@@ -42,6 +42,21 @@ bool is_output(const Instruction& call, uint32_t argument) {
     return kind == Kind::out_tensor || kind == Kind::out_tensor_list || kind == Kind::symbol;
 }
 
+void count_read(const penlight_method& method, const Value& value, uint64_t bytes, Tally* tally) {
+    const auto* tensor =
+        value.tag == PENLIGHT_TENSOR ? static_cast<const Tensor*>(value.as.tensor) : nullptr;
+    if (tensor && tensor->is_constant) {
+        tally->constant_bytes += bytes;
+    } else if (tensor && bytes && is_state(method, *tensor)) {
+        tally->state_bytes += bytes;
+    } else if (tensor || bytes != value_bytes(value)) {
+        tally->read_bytes += bytes;
+    } else if (bytes) {  // a list, whole
+        for (uint32_t i = 0; i < value.count; i++)
+            count_read(method, *value.as.values[i], value_bytes(*value.as.values[i]), tally);
+    }
+}
+
 void count_work(const penlight_method& method, const Instruction& call, Tally* tally) {
     // The value after a kernel's parameters is its result once more. Of a delegate nobody knows
     // which arguments it writes: all count as read.
@@ -53,15 +68,11 @@ void count_work(const penlight_method& method, const Instruction& call, Tally* t
     Work work{call.args, count, bytes, 0};
     if (tally->rule) tally->rule(work);
     for (uint32_t a = 0; a < count; a++) {
-        const Value& value = *call.args[a];
-        const auto* tensor =
-            value.tag == PENLIGHT_TENSOR ? static_cast<const Tensor*>(value.as.tensor) : nullptr;
-        if (bytes[a] == 0) continue;
-        uint64_t& sum = is_output(call, a)                    ? tally->written_bytes
-                        : tensor && tensor->is_constant       ? tally->constant_bytes
-                        : tensor && is_state(method, *tensor) ? tally->state_bytes
-                                                              : tally->read_bytes;
-        sum += bytes[a];
+        if (is_output(call, a)) {
+            tally->written_bytes += bytes[a];
+        } else {
+            count_read(method, *call.args[a], bytes[a], tally);
+        }
     }
     tally->multiply_adds += work.multiply_adds;
 }

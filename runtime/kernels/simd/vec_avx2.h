@@ -42,14 +42,6 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* 
     s = Op(s, _mm256_permute2f128_ps(s, s, 0x01));
     _mm_storeu_ps(to, _mm256_castps256_ps128(s));
 }
-[[maybe_unused]] constexpr int quad = 4;
-PENLIGHT_INLINE V vquad(const V* v) {
-    return _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
-}
-PENLIGHT_INLINE V vfold(const V* v) {
-    return _mm256_add_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20),
-                         _mm256_permute2f128_ps(v[0], v[1], 0x31));
-}
 PENLIGHT_INLINE V vpow2(V n) {
     __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));

@@ -29,9 +29,6 @@ PENLIGHT_INLINE float vmax_of(V a) { return a; }
 template <V (*)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
     to[0] = a, to[1] = b, to[2] = c, to[3] = d;
 }
-[[maybe_unused]] constexpr int quad = 1;
-PENLIGHT_INLINE V vquad(const V* v) { return v[0]; }
-PENLIGHT_INLINE V vfold(const V* v) { return v[0]; }
 PENLIGHT_INLINE V vpow2(V n) { return std::ldexp(1.0f, static_cast<int>(n)); }
 PENLIGHT_INLINE V vload_half(const uint16_t* p) { return kernels::half_to_float(*p); }
 PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) { *p = kernels::float_to_half(v); }

@@ -413,6 +413,11 @@ class LLM:
             found.append(ctypes.c_void_p(pointer))
         return found
 
+    @property
+    def isa(self) -> str:
+        """The instruction set in use: `Program.isa`."""
+        return self._program.isa
+
     def probe(self, buffer_bytes: int | None = None) -> Probe:
         """What this machine reads and multiplies with the model's threads: `Program.probe`."""
         return self._program.probe(buffer_bytes)
