@@ -120,7 +120,7 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
             for (int t = 0; t < T; t++) {
                 I whole = acc[t][v];
                 if constexpr (Planes == 2) whole = ijoin(whole, acc[T + t][v]);
-                sum[t][v] = vfma(vmul(ifloat(whole), w), vset(scale[t]), sum[t][v]);
+                sum[t][v] = vfma(vscale(ifloat(whole), vset(scale[t])), w, sum[t][v]);
             }
         }
     }

@@ -2,6 +2,7 @@
 //
 // A tile of T tokens is, for each group:
 //     int8 [planes][T][group], float scale [T], int32 correction [T], float scaled sum [T]
+// with scales as vscale_by gives them.
 // A record of one group has its tokens side by side, because they meet the same weights.
 int packed_tile(const PackedProduct& p) { return packed_tiles[p.format.planes == 2]; }
 int64_t tile_tokens(const PackedProduct& p, int64_t index) {
@@ -12,105 +13,100 @@ std::byte* tile_data(const PackedProduct& p, int64_t index) {
     return p.quantized + index * packed_tile(p) * quantized_token_bytes(p.format, p.inputs);
 }
 
-// One token's place in the records of a tile.
-struct QuantizedToken {
-    std::byte* records;
+// One token's place in the record of a group.
+template <int Group, int Planes> struct QuantizedGroup {
+    std::byte* record;
     int64_t tile, token;  // of `tile` tokens the one with this number
-    int planes, group;
-    int32_t zero;  // that the weights are to be corrected for
 
-    int64_t record_bytes() const { return tile * (planes * group + 12); }
-    int8_t* plane(int64_t g, int number) const {
-        return reinterpret_cast<int8_t*>(records + g * record_bytes()) +
-               (number * tile + token) * group;
+    PENLIGHT_INLINE int64_t bytes() const { return tile * (Planes * Group + 12); }
+    PENLIGHT_INLINE QuantizedGroup next(int64_t groups) const {
+        return {record + groups * bytes(), tile, token};
+    }
+    PENLIGHT_INLINE int8_t* plane(int number) const {
+        return reinterpret_cast<int8_t*>(record) + (number * tile + token) * Group;
+    }
+    PENLIGHT_INLINE void set_numbers(const float* scale, const int32_t* correction,
+                                     const float* scaled_sum) const {
+        std::byte* at = record + tile * Planes * Group + token * 4;
+        memcpy(at, scale, 4);
+        memcpy(at + tile * 4, correction, 4);
+        memcpy(at + tile * 8, scaled_sum, 4);
     }
 };
 
-constexpr int64_t quantize_most = 64;  // groups at a time
-
-// to[g] = the largest magnitude of group g of x
-void group_magnitudes(const float* x, int64_t groups, int group, float* to) {
-    for (int64_t g = 0; g < groups; g += 4) {
-        V most[4];
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
-            const float* from = x + (g + i < groups ? g + i : groups - 1) * group;
-            most[i] = vabs(vload(from));
-            for (int k = lanes; k < group; k += lanes)
-                most[i] = vmax(most[i], vabs(vload(from + k)));
-        }
-        vfold4<vmax>(most[0], most[1], most[2], most[3], to + g);
-    }
-}
-
-// Stores round(x * inverse) of one group, and gives its sum by lanes: all numbers are integral.
-PENLIGHT_INLINE V store_group(const QuantizedToken& to, int64_t g, const float* x, float inverse) {
-    int8_t* q = to.plane(g, 0);
+// Stores round(x * inverse), and gives its sum by lanes: all numbers are integral.
+template <int Group, int Planes>
+PENLIGHT_INLINE V store_group(QuantizedGroup<Group, Planes> to, const float* x, float inverse) {
     V sum = vzero();
-    for (int k = 0; k < to.group; k += lanes) {
+#pragma GCC unroll 8
+    for (int k = 0; k < Group; k += lanes) {
         V whole = vround(vmul(vload(x + k), vset(inverse)));
         sum = vadd(sum, whole);
-        if (to.planes == 1) {
-            vstore_int8(q + k, whole);
-            continue;
+        if constexpr (Planes == 1) {
+            vstore_int8(to.plane(0) + k, whole);
+        } else {
+            V high = vround(vmul(whole, vset(1.0f / 128)));
+            vstore_int8(to.plane(0) + k, high);
+            vstore_int8(to.plane(1) + k, vfma(high, vset(-128.0f), whole));
         }
-        V high = vround(vmul(whole, vset(1.0f / 128)));
-        vstore_int8(q + k, high);
-        vstore_int8(to.plane(g, 1) + k, vfma(high, vset(-128.0f), whole));
     }
     return sum;
 }
 
-// The first groups of a token, at most quantize_most, from whole groups of x.
-void quantize_groups(const QuantizedToken& to, const float* x, int64_t groups) {
-    const float levels = to.planes == 2 ? 127.0f * 128 : 127.0f;
-    alignas(64) float largest[quantize_most] = {}, inverse[quantize_most], sums[quantize_most];
-    group_magnitudes(x, groups, to.group, largest);
-    for (int64_t g = 0; g < groups; g += lanes) {  // below 5e-35 the quotient might overflow
-        vstore(inverse + g, vdiv(vset(levels), vmax(vload(largest + g), vset(5e-35f))));
-        vstore(largest + g, vdiv(vload(largest + g), vset(levels)));
-    }
-    for (int64_t g = 0; g < groups; g += 4) {
-        V sum[4];
+// The next `count` <= folds groups of a token, from x [folds][Group]. The weights' zero is
+// corrected for by `correction` for each unit of a group's sum.
+template <int Group, int Planes>
+PENLIGHT_INLINE void quantize_groups(QuantizedGroup<Group, Planes> to, int64_t count,
+                                     const float* x, float correction) {
+    alignas(64) float inverse[lanes], scale[lanes], scaled_sum[lanes];
+    alignas(64) int32_t corrections[lanes];
+    V most[folds], sum[folds];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
-            const int64_t at = g + i < groups ? g + i : groups - 1;
-            sum[i] = store_group(to, at, x + at * to.group, inverse[at]);
-        }
-        vfold4<vadd>(sum[0], sum[1], sum[2], sum[3], sums + g);
+    for (int i = 0; i < folds; i++) {
+        most[i] = vabs(vload(x + i * Group));
+#pragma GCC unroll 8
+        for (int k = lanes; k < Group; k += lanes)
+            most[i] = vmax(most[i], vabs(vload(x + i * Group + k)));
     }
-    const float limit = levels * 32;
-    for (int64_t g = 0; g < groups; g++) {
-        std::byte* record = to.records + g * to.record_bytes() + to.tile * to.planes * to.group;
-        const float scale = largest[g], sum = sums[g];
-        // Activations that are not finite have sums that are no integers.
-        const int32_t correction =
-            std::fabs(sum) <= limit ? -to.zero * static_cast<int32_t>(sum) : 0;
-        const float scaled_sum = scale * sum;
-        memcpy(record + to.token * 4, &scale, 4);
-        memcpy(record + (to.tile + to.token) * 4, &correction, 4);
-        memcpy(record + (2 * to.tile + to.token) * 4, &scaled_sum, 4);
+    // 129 / 128 keeps what rounds to more than 127 (127 * 128) out of the range.
+    V largest = vmul(vmax(vfold<vmax>(most), vset(0x1p-100f)), vset(129.0f / 128));
+    V exponent = vsub(vexponent(largest), vset(Planes == 2 ? 13 : 6));
+    vstore(scale, vscale_by(exponent));
+    vstore(inverse, vpow2(vsub(vzero(), exponent)));
+#pragma GCC unroll 4
+    for (int i = 0; i < folds; i++) {
+        sum[i] = vzero();
+        if (i < count) sum[i] = store_group(to.next(i), x + i * Group, inverse[i]);
+    }
+    V total = vfold<vadd>(sum);
+    istore(corrections, iround(vmul(total, vset(correction))));
+    vstore(scaled_sum, vmul(total, vpow2(exponent)));
+#pragma GCC unroll 4
+    for (int i = 0; i < folds; i++)
+        if (i < count) to.next(i).set_numbers(scale + i, corrections + i, scaled_sum + i);
+}
+
+template <int Group, int Planes> void quantize_tile(const PackedProduct& p, int64_t index) {
+    const bool centred = p.format.bits == 8 && dot_u8_centred;
+    const float correction = centred ? 0.0f : -static_cast<float>(p.format.zero());
+    constexpr int64_t step = folds * Group;
+    const int64_t tile = tile_tokens(p, index);
+    for (int64_t t = 0; t < tile; t++) {
+        const float* x = p.x + (index * packed_tile(p) + t) * p.inputs;
+        QuantizedGroup<Group, Planes> to{tile_data(p, index), tile, t};
+        int64_t i = 0;
+        for (; i + step <= p.inputs; i += step, to = to.next(folds))
+            quantize_groups(to, folds, x + i, correction);
+        if (i == p.inputs) continue;
+        alignas(64) float rest[step] = {};
+        memcpy(rest, x + i, static_cast<size_t>(p.inputs - i) * sizeof(float));
+        quantize_groups(to, p.format.groups(p.inputs - i), rest, correction);
     }
 }
 
 void packed_quantize(const PackedProduct& p, int64_t index) {
-    const int group = p.format.group;
-    const bool centred = p.format.bits == 8 && dot_u8_centred;
-    QuantizedToken to{
-        tile_data(p, index),          tile_tokens(p, index), 0, p.format.planes, group,
-        centred ? 0 : p.format.zero()};
-    const int64_t whole = p.inputs / group, rest = p.inputs % group;
-    for (; to.token < to.tile; to.token++) {
-        const float* x = p.x + (index * packed_tile(p) + to.token) * p.inputs;
-        QuantizedToken at = to;
-        for (int64_t g = 0; g < whole; g += quantize_most) {
-            const int64_t count = whole - g < quantize_most ? whole - g : quantize_most;
-            quantize_groups(at, x + g * group, count);
-            at.records += count * at.record_bytes();
-        }
-        if (rest == 0) continue;
-        alignas(64) float line[32] = {};
-        memcpy(line, x + whole * group, static_cast<size_t>(rest) * sizeof(float));
-        quantize_groups(at, line, 1);
-    }
+    const bool two = p.format.planes == 2;
+    if (p.format.group == 32)
+        return two ? quantize_tile<32, 2>(p, index) : quantize_tile<32, 1>(p, index);
+    return two ? quantize_tile<16, 2>(p, index) : quantize_tile<16, 1>(p, index);
 }

@@ -8,8 +8,10 @@
 //
 // V   `lanes` floats. vload_n reads the first n < lanes elements, the rest is zero; vstore_n writes
 //     them alone. vfma(a, b, c) = a * b + c. vround: to nearest, ties to even. vpow2: 2^v for
-//     integral v in [-126, 127]. *_half: IEEE binary16, rounded to nearest even.
-//     vfold4<vadd>(a, b, c, d, to): to[0..3] = the sum, or what else, of the lanes of each vector.
+//     integral v in [-126, 127]; vexponent: floor(log2(v)) of normal v > 0. vscale(a, s): a * 2^n
+//     for s = vscale_by(n), which is the exponent or the power, whichever takes less. *_half: IEEE
+//     binary16, rounded to nearest even.
+//     vfold<vadd>(a): lane i is the sum, or what else, of the lanes of a[i], for i < folds.
 // I   `lanes` int32. ijoin(high, low) = 128 * high + low.
 // W   `lanes` rows of four weight bytes, as the packed layout of quantised weights holds them.
 // X   four int8 activations, repeated for each row.

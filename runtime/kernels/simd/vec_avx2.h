@@ -35,17 +35,23 @@ PENLIGHT_INLINE float vmax_of(V a) {
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
-template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
-    V ab = Op(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-    V cd = Op(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+[[maybe_unused]] constexpr int folds = 4;
+template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
+    V ab = Op(_mm256_unpacklo_ps(a[0], a[1]), _mm256_unpackhi_ps(a[0], a[1]));
+    V cd = Op(_mm256_unpacklo_ps(a[2], a[3]), _mm256_unpackhi_ps(a[2], a[3]));
     V s = Op(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
-    s = Op(s, _mm256_permute2f128_ps(s, s, 0x01));
-    _mm_storeu_ps(to, _mm256_castps256_ps128(s));
+    return Op(s, _mm256_permute2f128_ps(s, s, 0x01));
 }
 PENLIGHT_INLINE V vpow2(V n) {
     __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
 }
+PENLIGHT_INLINE V vexponent(V a) {
+    __m256i e = _mm256_srli_epi32(_mm256_castps_si256(a), 23);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(e, _mm256_set1_epi32(127)));
+}
+PENLIGHT_INLINE V vscale_by(V n) { return vpow2(n); }
+PENLIGHT_INLINE V vscale(V a, V s) { return vmul(a, s); }
 PENLIGHT_INLINE V vload_half(const uint16_t* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -67,6 +73,10 @@ PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(w, w));
 }
 
+PENLIGHT_INLINE I iround(V v) { return _mm256_cvtps_epi32(v); }
+PENLIGHT_INLINE void istore(int32_t* p, I a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
+}
 PENLIGHT_INLINE I iset(int32_t x) { return _mm256_set1_epi32(x); }
 PENLIGHT_INLINE I ijoin(I high, I low) { return _mm256_add_epi32(_mm256_slli_epi32(high, 7), low); }
 PENLIGHT_INLINE V ifloat(I a) { return _mm256_cvtepi32_ps(a); }

@@ -25,18 +25,21 @@ PENLIGHT_INLINE V vround(V a) {
 }
 PENLIGHT_INLINE float vsum(V a) { return _mm512_reduce_add_ps(a); }
 PENLIGHT_INLINE float vmax_of(V a) { return _mm512_reduce_max_ps(a); }
-template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
-    V ab = Op(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-    V cd = Op(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+[[maybe_unused]] constexpr int folds = 4;
+template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
+    V ab = Op(_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpackhi_ps(a[0], a[1]));
+    V cd = Op(_mm512_unpacklo_ps(a[2], a[3]), _mm512_unpackhi_ps(a[2], a[3]));
     V s = Op(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
     s = Op(s, _mm512_shuffle_f32x4(s, s, 0x4e));
-    s = Op(s, _mm512_shuffle_f32x4(s, s, 0xb1));
-    _mm_storeu_ps(to, _mm512_castps512_ps128(s));
+    return Op(s, _mm512_shuffle_f32x4(s, s, 0xb1));
 }
 PENLIGHT_INLINE V vpow2(V n) {
     __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));
 }
+PENLIGHT_INLINE V vexponent(V a) { return _mm512_getexp_ps(a); }
+PENLIGHT_INLINE V vscale_by(V n) { return n; }
+PENLIGHT_INLINE V vscale(V a, V n) { return _mm512_scalef_ps(a, n); }
 PENLIGHT_INLINE V vload_half(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
@@ -56,6 +59,8 @@ PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
 }
 
+PENLIGHT_INLINE I iround(V v) { return _mm512_cvtps_epi32(v); }
+PENLIGHT_INLINE void istore(int32_t* p, I a) { _mm512_storeu_si512(p, a); }
 PENLIGHT_INLINE I iset(int32_t x) { return _mm512_set1_epi32(x); }
 PENLIGHT_INLINE I ijoin(I high, I low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low); }
 PENLIGHT_INLINE V ifloat(I a) { return _mm512_cvtepi32_ps(a); }

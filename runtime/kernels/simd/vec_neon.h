@@ -30,17 +30,24 @@ PENLIGHT_INLINE V vabs(V a) { return vabsq_f32(a); }
 PENLIGHT_INLINE V vround(V a) { return vrndnq_f32(a); }
 PENLIGHT_INLINE float vsum(V a) { return vaddvq_f32(a); }
 PENLIGHT_INLINE float vmax_of(V a) { return vmaxvq_f32(a); }
-template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
-    float32x4x2_t ab = vzipq_f32(a, b), cd = vzipq_f32(c, d);
+[[maybe_unused]] constexpr int folds = 4;
+template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
+    float32x4x2_t ab = vzipq_f32(a[0], a[1]), cd = vzipq_f32(a[2], a[3]);
     V abs = Op(ab.val[0], ab.val[1]), cds = Op(cd.val[0], cd.val[1]);
     V low = vcombine_f32(vget_low_f32(abs), vget_low_f32(cds));
     V high = vcombine_f32(vget_high_f32(abs), vget_high_f32(cds));
-    vst1q_f32(to, Op(low, high));
+    return Op(low, high);
 }
 PENLIGHT_INLINE V vpow2(V n) {
     int32x4_t e = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
     return vreinterpretq_f32_s32(vshlq_n_s32(e, 23));
 }
+PENLIGHT_INLINE V vexponent(V a) {
+    int32x4_t e = vshrq_n_s32(vreinterpretq_s32_f32(a), 23);
+    return vcvtq_f32_s32(vsubq_s32(e, vdupq_n_s32(127)));
+}
+PENLIGHT_INLINE V vscale_by(V n) { return vpow2(n); }
+PENLIGHT_INLINE V vscale(V a, V s) { return vmul(a, s); }
 PENLIGHT_INLINE V vload_half(const uint16_t* p) {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 }
@@ -62,6 +69,8 @@ PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     memcpy(p, &b, 4);
 }
 
+PENLIGHT_INLINE I iround(V v) { return vcvtnq_s32_f32(v); }
+PENLIGHT_INLINE void istore(int32_t* p, I a) { vst1q_s32(p, a); }
 PENLIGHT_INLINE I iset(int32_t x) { return vdupq_n_s32(x); }
 PENLIGHT_INLINE I ijoin(I high, I low) { return vaddq_s32(vshlq_n_s32(high, 7), low); }
 PENLIGHT_INLINE V ifloat(I a) { return vcvtq_f32_s32(a); }

@@ -26,10 +26,12 @@ PENLIGHT_INLINE V vabs(V a) { return std::fabs(a); }
 PENLIGHT_INLINE V vround(V a) { return std::nearbyint(a); }
 PENLIGHT_INLINE float vsum(V a) { return a; }
 PENLIGHT_INLINE float vmax_of(V a) { return a; }
-template <V (*)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
-    to[0] = a, to[1] = b, to[2] = c, to[3] = d;
-}
+[[maybe_unused]] constexpr int folds = 1;
+template <V (*)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) { return a[0]; }
 PENLIGHT_INLINE V vpow2(V n) { return std::ldexp(1.0f, static_cast<int>(n)); }
+PENLIGHT_INLINE V vexponent(V a) { return std::logb(a); }
+PENLIGHT_INLINE V vscale_by(V n) { return vpow2(n); }
+PENLIGHT_INLINE V vscale(V a, V s) { return vmul(a, s); }
 PENLIGHT_INLINE V vload_half(const uint16_t* p) { return kernels::half_to_float(*p); }
 PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) { *p = kernels::float_to_half(v); }
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) { return kernels::bfloat16_to_float(*p); }
@@ -37,6 +39,10 @@ PENLIGHT_INLINE V vload_uint8(const uint8_t* p) { return *p; }
 // p[i] = v[i] for integral v in [-128, 127]
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) { *p = static_cast<int8_t>(v); }
 
+PENLIGHT_INLINE I iround(V v) {
+    return std::fabs(v) < 0x1p31f ? static_cast<I>(std::nearbyint(v)) : INT32_MIN;
+}
+PENLIGHT_INLINE void istore(int32_t* p, I a) { *p = a; }
 PENLIGHT_INLINE I iset(int32_t x) { return x; }
 PENLIGHT_INLINE I ijoin(I high, I low) { return high * 128 + low; }
 PENLIGHT_INLINE V ifloat(I a) { return static_cast<float>(a); }

@@ -37,16 +37,24 @@ PENLIGHT_INLINE float vmax_of(V a) {
     float x = wasm_f32x4_extract_lane(s, 0), y = wasm_f32x4_extract_lane(s, 1);
     return x > y ? x : y;
 }
-template <V (*Op)(V, V)> PENLIGHT_INLINE void vfold4(V a, V b, V c, V d, float* to) {
-    V ab = Op(wasm_i32x4_shuffle(a, b, 0, 4, 1, 5), wasm_i32x4_shuffle(a, b, 2, 6, 3, 7));
-    V cd = Op(wasm_i32x4_shuffle(c, d, 0, 4, 1, 5), wasm_i32x4_shuffle(c, d, 2, 6, 3, 7));
-    V low = wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), high = wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7);
-    wasm_v128_store(to, Op(low, high));
+[[maybe_unused]] constexpr int folds = 4;
+template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
+    V ab =
+        Op(wasm_i32x4_shuffle(a[0], a[1], 0, 4, 1, 5), wasm_i32x4_shuffle(a[0], a[1], 2, 6, 3, 7));
+    V cd =
+        Op(wasm_i32x4_shuffle(a[2], a[3], 0, 4, 1, 5), wasm_i32x4_shuffle(a[2], a[3], 2, 6, 3, 7));
+    return Op(wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7));
 }
 PENLIGHT_INLINE V vpow2(V n) {
     v128_t e = wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_const_splat(127));
     return wasm_i32x4_shl(e, 23);
 }
+PENLIGHT_INLINE V vexponent(V a) {
+    v128_t e = wasm_u32x4_shr(a, 23);
+    return wasm_f32x4_convert_i32x4(wasm_i32x4_sub(e, wasm_i32x4_const_splat(127)));
+}
+PENLIGHT_INLINE V vscale_by(V n) { return vpow2(n); }
+PENLIGHT_INLINE V vscale(V a, V s) { return vmul(a, s); }
 PENLIGHT_INLINE V vload_half(const uint16_t* p) {
     v128_t h = wasm_u32x4_load16x4(p);
     v128_t sign = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_const_splat(0x8000)), 16);
@@ -75,6 +83,8 @@ PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     wasm_v128_store32_lane(p, wasm_i8x16_narrow_i16x8(h, h), 0);
 }
 
+PENLIGHT_INLINE I iround(V v) { return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(v)); }
+PENLIGHT_INLINE void istore(int32_t* p, I a) { wasm_v128_store(p, a); }
 PENLIGHT_INLINE I iset(int32_t x) { return wasm_i32x4_splat(x); }
 PENLIGHT_INLINE I ijoin(I high, I low) { return wasm_i32x4_add(wasm_i32x4_shl(high, 7), low); }
 PENLIGHT_INLINE V ifloat(I a) { return wasm_f32x4_convert_i32x4(a); }

@@ -24,14 +24,16 @@ def _unpacked(weight: Tensor, format: str, rows: int, inputs: int) -> Tensor:
     return torch.from_numpy(np.array(unpack(data.data, format, rows, inputs)))
 
 
-def _quantised_activations(x: Tensor, group: int, levels: int) -> Tensor:
+def _quantised_activations(x: Tensor, group: int, bits: int) -> Tensor:
     """``x`` [..., K] as the linear kernel sees it: integers by groups, as float again."""
     inputs = x.shape[-1]
     padded = torch.nn.functional.pad(x, (0, -inputs % group))
     padded = padded.reshape(*x.shape[:-1], -1, group)
     largest = padded.abs().amax(-1, keepdim=True)
-    inverse = torch.where(largest > 0, levels / largest, torch.zeros_like(largest))
-    rounded: Tensor = torch.round(padded * inverse) * (largest / levels)
+    # 129 / 128 keeps what rounds to more than 127 (127 * 128) out of the range.
+    exponent = torch.frexp(largest * (129 / 128)).exponent - bits
+    scale = torch.ldexp(torch.ones_like(largest), exponent)
+    rounded: Tensor = torch.round(padded / scale) * scale
     return rounded.flatten(-2)[..., :inputs]
 
 
@@ -42,15 +44,16 @@ def linear(
     """``x @ W.T + bias`` with packed W: x float32 [..., K] to float32 [..., out_features].
 
     ``weight`` is uint8 [nbytes] in a format of `penlight.edge.packed`. For a quantised format
-    the activations are rounded, by groups of the format's size, to ``q * s`` with ``s = max|x| /
-    127`` and integer q: 8 bits. With ``.a16`` it is ``s = max|x| / 16256`` (127 * 128), and q is
-    carried as two int8 numbers, ``q = 128 * high + low``: 15 bits and twice the dot products,
+    the activations are rounded, by groups of the format's size, to ``q * s`` with integer q and
+    s the least power of two that keeps ``|q| <= 127``: 8 bits, as in MXINT8 of the OCP Microscaling
+    formats. With ``.a16`` it is ``|q| <= 16256`` (127 * 128), and q is carried as two int8
+    numbers, ``q = 128 * high + low``: 15 bits and twice the dot products,
     which costs little where memory is the limit, as it is when one token is decoded at a time.
     """
     matrix = _unpacked(weight, format, out_features, x.shape[-1])
     spec = PackedFormat.parse(format)
     if spec.quantized:
-        x = _quantised_activations(x, spec.group, spec.levels)
+        x = _quantised_activations(x, spec.group, spec.activation_bits)
     return torch.nn.functional.linear(x, matrix, bias)
 
 

@@ -48,8 +48,8 @@ class PackedFormat:
     wide: bool = False
     nested: bool = False
     """Whether scales and minimums are multiples of a unit of their row (``.u8``)."""
-    levels: int = 127
-    """Largest magnitude of a rounded activation: 127, or 127 * 128 with ``.a16``."""
+    activation_bits: int = 7
+    """Of the magnitude of a rounded activation: 7, or 14 with ``.a16``."""
 
     @classmethod
     def parse(cls, text: str) -> PackedFormat:
@@ -70,7 +70,7 @@ class PackedFormat:
             minimum=bool(minimum or nested_minimum),
             wide=bool(wide),
             nested=bool(nested),
-            levels=127 * 128 if double else 127,
+            activation_bits=14 if double else 7,
         )
 
     @property
