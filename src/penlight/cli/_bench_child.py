@@ -1,7 +1,8 @@
 """The process that measures one program once, so that memory and first times are its own.
 
-Reads one request as JSON from standard input; writes JSON lines to standard output: progress, then
-``{"result": ...}`` or ``{"error": ...}``. Started by `penlight.cli._bench_run` as a module.
+Reads one request, a line of JSON, from standard input, and ends when that is closed; writes JSON
+lines to standard output: progress, then ``{"result": ...}`` or ``{"error": ...}``. Started by
+`penlight.cli._bench_run` as a module.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -218,9 +220,15 @@ def random_inputs(method: Method) -> list[Any]:
     ]
 
 
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
 def main() -> None:
     """Answer the request on standard input."""
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def write(**fields: Any) -> None:
         print(json.dumps(fields), flush=True)

@@ -56,7 +56,7 @@ def _in_child(request: dict[str, Any], report: Callable[[str], None]) -> dict[st
         return _listen(child, request, report)
     finally:
         child.kill()
-        child.wait()
+        child.communicate()
 
 
 def _listen(
@@ -65,8 +65,9 @@ def _listen(
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        with child.stdin:
-            json.dump(request, child.stdin)
+        # Left open: the child ends with us when it is closed, however we end.
+        child.stdin.write(json.dumps(request) + "\n")
+        child.stdin.flush()
     except BrokenPipeError:
         pass  # it has ended already: its code says why
     for line in child.stdout:
