@@ -43,10 +43,11 @@ Status resize(Context& ctx, Tensor& out, int32_t rank, const int64_t* sizes) {
         return ctx.fail("expected a result of rank %d but got %d; export the model again", out.rank,
                         rank);
     bool same = true, empty = false;
+    for (int32_t d = 0; d < rank; d++) same = same && sizes[d] == out.sizes[d];
+    if (same) return Status::ok;  // it fitted before
     int64_t nbytes = static_cast<int64_t>(item_size(out.dtype));
     for (int32_t d = 0; d < rank; d++) {
         int64_t size = sizes[d];
-        same = same && size == out.sizes[d];
         empty = empty || size == 0;
         // A size of 0 counts as 1, so that no product of the other sizes overflows either.
         if (size < 0 || !checked_mul(nbytes, size > 1 ? size : 1, &nbytes))
@@ -55,7 +56,6 @@ Status resize(Context& ctx, Tensor& out, int32_t rank, const int64_t* sizes) {
                 "dimension %d; check the shapes of the inputs",
                 static_cast<long long>(size), d);
     }
-    if (same) return Status::ok;
     for (int32_t d = 0; d < rank && out.dynamism == PENLIGHT_STATIC; d++)
         if (sizes[d] != out.sizes[d])
             return ctx.fail(

@@ -19,18 +19,30 @@ Status explain(penlight_context& context, Status status) {
     return status;
 }
 
+// The commonest case of accepts(), without a call.
+bool is_readable_tensor(Parameter parameter, const Value& value) {
+    return parameter.kind == Kind::tensor && value.tag == PENLIGHT_TENSOR && value.as.tensor->data;
+}
+
+Status recheck(penlight_context& context, const Instruction& call) {
+    const KernelRecord& kernel = *call.kernel;
+    for (uint32_t a = 0; a < kernel.parameter_count; a++) {
+        Parameter parameter = kernel.parameters[a];
+        const Value& value = *call.args[a];
+        if (!is_readable_tensor(parameter, value) && !accepts(parameter, value, true))
+            return context.fail(
+                "expected argument %u to be %s with memory but got %s; the "
+                "program uses it before it is made, so export it again",
+                a, kind_name(parameter.kind), tag_name(value.tag));
+    }
+    return Status::ok;
+}
+
 Status run_kernel(penlight_method& method, const Instruction& call) {
     penlight_context& context = method.context;
     const KernelRecord& kernel = *call.kernel;
     context.where = kernel.name;
-    if (call.recheck) {
-        for (uint32_t a = 0; a < kernel.parameter_count; a++)
-            if (!accepts(kernel.parameters[a], *call.args[a], true))
-                return context.fail(
-                    "expected argument %u to be %s with memory but got %s; the "
-                    "program uses it before it is made, so export it again",
-                    a, kind_name(kernel.parameters[a].kind), tag_name(call.args[a]->tag));
-    }
+    if (call.recheck) PENLIGHT_TRY(recheck(context, call));
     if (!kernel.boxed) {
         auto status = static_cast<Status>(kernel.run(&context, call.args, call.count));
         return status == Status::ok ? status : explain(context, status);
