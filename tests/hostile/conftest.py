@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the scripts here are no package
+import fuzz as random_programs
 import make
 
 from tests.native import ROOT, built
@@ -22,6 +23,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def hostile() -> ModuleType:
     """The module that makes the programs."""
     return make
+
+
+@pytest.fixture(scope="session")
+def fuzz() -> ModuleType:
+    """The module that makes programs at random."""
+    return random_programs
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ Each case starts from a sound program that uses every table of the format and ch
 from __future__ import annotations
 
 import copy
-import random
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +32,6 @@ from sound import (
     sound_program,
 )
 
-from penlight.errors import ProgramError
 from penlight.program import schema
 from penlight.program.encode import _Encoder, encode_program
 from penlight.program.fields import Field, Kind, fields_of
@@ -113,13 +111,22 @@ FORWARD = ("execution_plan", 0)
 TENSOR = (*FORWARD, "values", X, "val")
 
 
+DAMAGED = r"expected .* but got"
+OUTSIDE = ("an offset within", "an offset inside")
+
+
 def byte_cases(sound: bytes) -> Iterator[Case]:
     """Wrong bytes: header, offsets, vtables, counts, tags."""
-    damaged = r"expected .* but got"
 
-    def case(name: str, data: bytes, reader: str = damaged, runtime: str = damaged) -> Case:
+    def case(name: str, data: bytes, reader: str = DAMAGED, runtime: str = DAMAGED) -> Case:
         return Case(name, data, reader, runtime)
 
+    yield from _header_cases(sound, case)
+    yield from _root_cases(sound, case)
+    yield from _vector_cases(sound, case)
+
+
+def _header_cases(sound: bytes, case: Callable[..., Case]) -> Iterator[Case]:
     yield case("empty", b"", r"\[file\] expected at least 8 bytes", "identifier")
     yield case("magic", b"PK\3\4" + b"PK12" + sound[8:], r"\[file\].*identifier", "identifier")
     yield case(
@@ -133,7 +140,7 @@ def byte_cases(sound: bytes) -> Iterator[Case]:
     ):
         for size in (len(sound) + 1, 2**63, 2**64 - 1):
             yield case(f"{name} {size:x}", patched(sound, at, "Q", size), r"\[header\]", runtime)
-    yield case("program size tiny", patched(sound, 16, "Q", 41), "", damaged)
+    yield case("program size tiny", patched(sound, 16, "Q", 41), "", DAMAGED)
     yield case(
         "segments before the tables end", patched(sound, 24, "Q", 64), r"\[header\]", "segment base"
     )
@@ -144,13 +151,13 @@ def byte_cases(sound: bytes) -> Iterator[Case]:
     for cut in sorted(cuts):
         yield case(f"cut at {cut}", sound[:cut])
 
-    outside = ("an offset within", "an offset inside")
+
+def _root_cases(sound: bytes, case: Callable[..., Case]) -> Iterator[Case]:
     vtables = ("a vtable", "vtable inside")
     tables = ("a table that ends within", "table and its vtable inside")
     fields = ("to lie within its table", "a field inside its table")
-    counts = ("items that fit", "a list that ends inside")
     for name, offset in (("zero", 0), ("outside", len(sound)), ("huge", 2**32 - 1)):
-        yield case(f"root offset {name}", patched(sound, 0, "I", offset), *outside)
+        yield case(f"root offset {name}", patched(sound, 0, "I", offset), *OUTSIDE)
     root = struct.unpack_from("<I", sound)[0]
     distances = {"before": 2**31 - 1, "after": -(2**31), "itself": 0, "end": -4000}
     for name, distance in distances.items():
@@ -163,10 +170,13 @@ def byte_cases(sound: bytes) -> Iterator[Case]:
     yield case("field outside its table", patched(sound, vtable + 6, "H", 60000), *fields)
     yield case("field in the vtable offset", patched(sound, vtable + 6, "H", 1), *fields)
 
+
+def _vector_cases(sound: bytes, case: Callable[..., Case]) -> Iterator[Case]:
+    counts = ("items that fit", "a list that ends inside")
     for path in (("execution_plan",), (*FORWARD, "values"), (*TENSOR, "sizes"), (*FORWARD, "name")):
         at = position(sound, *path)
         for offset in (0, 2**31, 2**32 - 1, 2**32 - at, len(sound) - at):
-            yield case(f"{path[-1]} offset {offset:x}", patched(sound, at, "I", offset), *outside)
+            yield case(f"{path[-1]} offset {offset:x}", patched(sound, at, "I", offset), *OUTSIDE)
         vector = at + struct.unpack_from("<I", sound, at)[0]
         for count in (2**16, 2**30, 2**30 + 1, 2**31, 2**32 - 1):
             yield case(f"{path[-1]} count {count:x}", patched(sound, vector, "I", count), *counts)
@@ -186,10 +196,12 @@ def byte_cases(sound: bytes) -> Iterator[Case]:
         yield case(f"instruction tag {tag}", data, "union tag", "kind of instruction")
 
 
+VALUE, AT_VALUE = r"values\[\d+\]", r'method "forward", value \d+'
+AT_STEP = r'method "forward", instruction \d+'
+
+
 def table_cases(sound: bytes) -> Iterator[Case]:
     """Well encoded tables that say something impossible."""
-    value, method, where = r"values\[\d+\]", r"\[\w+\.", r'method "forward", value \d+'
-    at_step = r'method "forward", instruction \d+'
 
     def case(
         name: str, change: Callable[[Program], None], reader: str | None, runtime: str
@@ -199,7 +211,7 @@ def table_cases(sound: bytes) -> Iterator[Case]:
         return Case(name, encoded(program, sound), reader, runtime)
 
     def tensor(
-        name: str, reader: str = value, runtime: str = where, /, at: int = X, **new: Any
+        name: str, reader: str = VALUE, runtime: str = AT_VALUE, /, at: int = X, **new: Any
     ) -> Case:
         def change(program: Program) -> None:
             for field, content in new.items():
@@ -207,7 +219,7 @@ def table_cases(sound: bytes) -> Iterator[Case]:
 
         return case(name, change, reader, runtime)
 
-    def step(name: str, made: Any, reader: str | None, runtime: str = at_step) -> Case:
+    def step(name: str, made: Any, reader: str | None, runtime: str = AT_STEP) -> Case:
         def change(program: Program) -> None:
             program.execution_plan[0].chains[0].instructions[0] = Instruction(made)
 
@@ -219,22 +231,48 @@ def table_cases(sound: bytes) -> Iterator[Case]:
     yield case("version 1", lambda p: setattr(p, "version", 1), "version", "version 0")
     yield from _tensor_cases(tensor)
     yield from _segment_cases(case)
+    yield from _index_cases(case, plan, step)
+    yield from _step_cases(step)
 
     yield plan("null method name", "name", None, "to be present", "name")
     yield plan("empty method name", "name", "", "name", "name")
     yield plan("method name twice", "name", "delegated", "each method once", "twice")
     nameless = [Operator(None)] * 2
     yield plan("null operator name", "operators", nameless, "to be present", "operator 0")
-    yield plan("no memory sizes", "non_const_buffer_sizes", [], method, "memory")
-    yield plan("negative memory", "non_const_buffer_sizes", [0, -1], method, "memory 1")
+    yield plan("no memory sizes", "non_const_buffer_sizes", [], r"\[\w+\.", "memory")
+    yield plan("negative memory", "non_const_buffer_sizes", [0, -1], r"\[\w+\.", "memory 1")
+    numbers = schema.TensorList([ONE])
+    yield case("tensor list of numbers", _with_value(TENSORS, numbers), VALUE, AT_VALUE)
+    yield case("int list of tensors", _with_value(INTS, schema.IntList([X])), VALUE, AT_VALUE)
+    yield case("null text", _with_value(TEXT, schema.String(None)), "to be present", AT_VALUE)
+    for slot, kind in ((INTS, "IntList"), (REALS, "DoubleList"), (BOOLS, "BoolList")):
+        made = getattr(schema, kind)(None)
+        yield case(f"missing items of {kind}", _with_value(slot, made), "to be present", AT_VALUE)
+
+    yield case("jump loop", _jump_loop, None, "instructions")
+    yield case(
+        "unknown kernel",
+        lambda p: setattr(p.execution_plan[0], "operators", [Operator("no::such", "out")] * 2),
+        None,
+        "no::such",
+    )
+    yield case("unknown delegate", _unknown_delegate, None, "NoSuchBackend")
+
+
+def _index_cases(
+    case: Callable[..., Case], plan: Callable[..., Case], step: Callable[..., Case]
+) -> Iterator[Case]:
+    """Indices of values, operators, delegates and instructions that do not exist."""
     for name, index in (("negative", -1), ("large", 13), ("huge", 2**31 - 1)):
         yield plan(f"{name} input", "inputs", [index], r"forward\.inputs", "input")
         yield plan(f"{name} output", "outputs", [index], r"forward\.outputs", "output")
         for slot, list_type in ((INTS, "IntList"), (TENSORS, "TensorList")):
             made = getattr(schema, list_type)([index])
-            yield case(f"{name} index in {list_type}", _with_value(slot, made), value, where)
+            yield case(f"{name} index in {list_type}", _with_value(slot, made), VALUE, AT_VALUE)
         optional = schema.OptionalTensorList([index - 1])
-        yield case(f"{name} index in optional list", _with_value(OPTIONALS, optional), value, where)
+        yield case(
+            f"{name} index in optional list", _with_value(OPTIONALS, optional), VALUE, AT_VALUE
+        )
         yield step(f"{name} argument", KernelCall(0, [X, index, ONE, Y, Y]), "instructions")
         yield step(f"{name} operator", KernelCall(index, [X, WEIGHT, ONE, Y, Y]), "instructions")
         yield step(f"{name} delegate", DelegateCall(index, [X, Y]), "instructions")
@@ -243,14 +281,9 @@ def table_cases(sound: bytes) -> Iterator[Case]:
         yield step(f"{name} condition", JumpFalseCall(index, 0), "instructions")
         yield step(f"{name} jump", JumpFalseCall(FLAG, index), "instructions")
         yield step(f"{name} freed value", FreeCall(index), "instructions")
-    numbers = schema.TensorList([ONE])
-    yield case("tensor list of numbers", _with_value(TENSORS, numbers), value, where)
-    yield case("int list of tensors", _with_value(INTS, schema.IntList([X])), value, where)
-    yield case("null text", _with_value(TEXT, schema.String(None)), "to be present", where)
-    for slot, kind in ((INTS, "IntList"), (REALS, "DoubleList"), (BOOLS, "BoolList")):
-        made = getattr(schema, kind)(None)
-        yield case(f"missing items of {kind}", _with_value(slot, made), "to be present", where)
 
+
+def _step_cases(step: Callable[..., Case]) -> Iterator[Case]:
     yield step("move of a number to a tensor", MoveCall(ONE, Y), "to move")
     yield step("move of a tensor to a number", MoveCall(X, ONE), "to move")
     yield step("move of text to a number", MoveCall(TEXT, ONE), "to move")
@@ -264,14 +297,6 @@ def table_cases(sound: bytes) -> Iterator[Case]:
     yield step("tensor where a number belongs", KernelCall(0, [X, WEIGHT, Y, Y, Y]), None)
     yield step("text where a number belongs", KernelCall(0, [X, WEIGHT, TEXT, Y, Y]), None)
     yield step("constant as output", KernelCall(0, [X, WEIGHT, ONE, WEIGHT, WEIGHT]), None)
-    yield case("jump loop", _jump_loop, None, "instructions")
-    yield case(
-        "unknown kernel",
-        lambda p: setattr(p.execution_plan[0], "operators", [Operator("no::such", "out")] * 2),
-        None,
-        "no::such",
-    )
-    yield case("unknown delegate", _unknown_delegate, None, "NoSuchBackend")
 
 
 def _tensor_cases(tensor: Callable[..., Case]) -> Iterator[Case]:
@@ -417,72 +442,6 @@ def cases() -> list[Case]:
     sound = sound_program()
     endless = Case("tables shared without end", bomb(), "endless", "overlap")
     return [*byte_cases(sound), *table_cases(sound), endless]
-
-
-def flips(count: int, seed: int) -> Iterator[bytes]:
-    """The sound program with a few bytes of its header and tables changed at random."""
-    sound = sound_program()
-    end = read_program(sound).header.program_size
-    generator = random.Random(seed)
-    for _ in range(count):
-        changed = bytearray(sound)
-        for _ in range(generator.choice((1, 1, 1, 2, 3, 8))):
-            at = generator.randrange(end)
-            new = generator.choice((0, 1, 127, 128, 255, changed[at] ^ 1 << generator.randrange(8)))
-            changed[at] = new
-        yield bytes(changed)
-
-
-NUMBERS = (-(2**31), -2, -1, 0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17, 64, 255, 2**20, 2**31 - 1)
-
-
-def rewritten(count: int, seed: int) -> Iterator[bytes]:
-    """The sound program with one to three of its numbers, at random, replaced by others.
-
-    Every file is well encoded, so these reach further than changed bytes do.
-    """
-    sound = sound_program()
-    generator = random.Random(seed)
-    program = read_program(sound).program
-    places = [list(_numbers(plan)) for plan in program.execution_plan]
-    for _ in range(count):
-        plan = places[generator.randrange(3)]
-        replaced = []
-        for _ in range(generator.choice((1, 1, 2, 3))):
-            owner, key = generator.choice(plan)
-            replaced.append((owner, key, _replace(owner, key, generator.choice(NUMBERS))))
-        try:
-            yield encoded(program, sound)
-        except ProgramError:
-            continue  # the number does not fit its field
-        finally:
-            for owner, key, number in reversed(replaced):
-                _replace(owner, key, number)
-
-
-def _replace(owner: Any, key: Any, number: Any) -> Any:
-    """Put another number in a place; gives the one that was there."""
-    if isinstance(owner, list):
-        before, owner[key] = owner[key], number
-    else:
-        before = getattr(owner, key)
-        setattr(owner, key, number)
-    return before
-
-
-def _numbers(table: Any) -> Iterator[tuple[Any, Any]]:
-    """Where the numbers of a table and of those below it are kept."""
-    for field in fields_of(type(table)):
-        value = getattr(table, field.name)
-        if field.kind is Kind.SCALAR:
-            yield table, field.name
-        elif field.kind is Kind.SCALARS and isinstance(value, list):
-            yield from ((value, index) for index in range(len(value)))
-        elif field.kind is Kind.TABLES:
-            for item in value or ():
-                yield from _numbers(item)
-        elif field.kind in (Kind.TABLE, Kind.UNION) and value is not None:
-            yield from _numbers(value)
 
 
 def main() -> None:

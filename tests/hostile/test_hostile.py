@@ -74,9 +74,9 @@ def test_sanitizers_find_nothing_in_any_case(hostile: ModuleType, driver: Path) 
 
 @pytest.mark.parametrize("way", ["flips", "rewritten"])
 def test_sanitizers_find_nothing_in_random_changes(
-    hostile: ModuleType, driver: Path, way: str
+    fuzz: ModuleType, driver: Path, way: str
 ) -> None:
-    answers = drive(driver, list(getattr(hostile, way)(FLIPS, seed=1)))
+    answers = drive(driver, list(getattr(fuzz, way)(FLIPS, seed=1)))
     kinds = Counter(answer == "ok" for answer in answers)
     assert kinds[True] > FLIPS // 50, "some changes are harmless, so execution is reached"
     assert kinds[False] > FLIPS // 2
@@ -85,8 +85,8 @@ def test_sanitizers_find_nothing_in_random_changes(
     assert not [r for r in refusals if not any(form.fullmatch(r) for form in forms)]
 
 
-def test_the_reader_survives_random_changes(hostile: ModuleType) -> None:
-    for data in hostile.flips(FLIPS, seed=2):
+def test_the_reader_survives_random_changes(fuzz: ModuleType) -> None:
+    for data in fuzz.flips(FLIPS, seed=2):
         message = refusal(data)
         assert message is None or STRICT_FORM.fullmatch(message)
 
