@@ -19,72 +19,87 @@ EXAMPLES = [
 
 MOST_INPUT = 1 << 24  # bytes; more than any context holds
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A .pte file, or a checkpoint, which is exported into a cache first: a .gguf "
+        "file, a Hugging Face or Meta folder, or a hub id.",
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option("--prompt", "-p", metavar="TEXT", help="Ask this once and exit."),
+]
+System = Annotated[
+    str | None,
+    typer.Option("--system", "-s", metavar="TEXT", help="What the model is told first."),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option("--temperature", metavar="X", help="0 takes the likeliest token each time."),
+]
+TopK = Annotated[
+    int | None, typer.Option("--top-k", metavar="N", help="Choose among the N likeliest.")
+]
+TopP = Annotated[
+    float | None,
+    typer.Option("--top-p", metavar="X", help="Choose among the likeliest of sum X."),
+]
+MinP = Annotated[
+    float | None,
+    typer.Option("--min-p", metavar="X", help="Leave out what is X times less likely."),
+]
+RepetitionPenalty = Annotated[
+    float | None,
+    typer.Option("--repetition-penalty", metavar="X", help="Above 1: repeat less."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="The same seed gives the same text."),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option("--max-tokens", "-n", metavar="N", help="The longest answer; 0 is no limit."),
+]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option("--stop", metavar="TEXT", help="End the answer before this; repeatable."),
+]
+Context = Annotated[
+    int | None,
+    typer.Option("--context", "-c", min=1, metavar="N", help="Tokens to remember at most."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", "-t", min=1, metavar="N", help="One per performance core."),
+]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="Continue the text as it is, without a chat template.")
+]
+Plain = Annotated[bool, typer.Option("--plain", help="Print text as it comes, no markdown.")]
+Stats = Annotated[
+    bool, typer.Option("--stats", help="Print speeds after each answer, on standard error.")
+]
+
 
 def chat(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A .pte file, or a checkpoint, which is exported into a cache first: a .gguf "
-            "file, a Hugging Face or Meta folder, or a hub id.",
-        ),
-    ],
-    prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", "-p", metavar="TEXT", help="Ask this once and exit."),
-    ] = None,
-    system: Annotated[
-        str | None,
-        typer.Option("--system", "-s", metavar="TEXT", help="What the model is told first."),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", metavar="X", help="0 takes the likeliest token each time."),
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", metavar="N", help="Choose among the N likeliest.")
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option("--top-p", metavar="X", help="Choose among the likeliest of sum X."),
-    ] = None,
-    min_p: Annotated[
-        float | None,
-        typer.Option("--min-p", metavar="X", help="Leave out what is X times less likely."),
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None,
-        typer.Option("--repetition-penalty", metavar="X", help="Above 1: repeat less."),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", metavar="N", help="The same seed gives the same text."),
-    ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option("--max-tokens", "-n", metavar="N", help="The longest answer; 0 is no limit."),
-    ] = None,
-    stop: Annotated[
-        list[str] | None,
-        typer.Option("--stop", metavar="TEXT", help="End the answer before this; repeatable."),
-    ] = None,
-    context: Annotated[
-        int | None,
-        typer.Option("--context", "-c", min=1, metavar="N", help="Tokens to remember at most."),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", "-t", min=1, metavar="N", help="One per performance core."),
-    ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Continue the text as it is, without a chat template.")
-    ] = False,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Print text as it comes, no markdown.")
-    ] = False,
-    stats: Annotated[
-        bool, typer.Option("--stats", help="Print speeds after each answer, on standard error.")
-    ] = False,
+    model: Model,
+    prompt: Prompt = None,
+    system: System = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: Seed = None,
+    max_tokens: MaxTokens = None,
+    stop: Stop = None,
+    context: Context = None,
+    threads: Threads = None,
+    raw: Raw = False,
+    plain: Plain = False,
+    stats: Stats = False,
 ) -> None:
     """Chat with a language model. Needs no torch and no other file than the .pte.
 

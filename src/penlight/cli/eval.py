@@ -24,57 +24,66 @@ EXAMPLES = [
 COMPARED = 2000  # tokens, unless told otherwise: eager PyTorch is slow
 MOST_TEXT = 1 << 28  # bytes
 
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL.pte", help="The program, or a checkpoint, as for chat."),
+]
+Text = Annotated[
+    str,
+    typer.Option("--text", metavar="FILE", help="Ordinary text in UTF-8; - is standard input."),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="CHECKPOINT",
+        help="Compare with the float32 weights of this checkpoint in PyTorch: the mean KL "
+        "divergence and how often both find the same token likeliest.",
+    ),
+]
+Tokens = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens",
+        "-n",
+        min=1,
+        metavar="N",
+        help=f"Predict the first N tokens only; without it all, or {COMPARED} with --against.",
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        "--window",
+        metavar="N",
+        help="Tokens that a prediction looks back at; without it the context, at most 2048.",
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        "--stride",
+        metavar="N",
+        help="Tokens from the beginning of one window to that of the next; without it, half "
+        "a window.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", "-t", min=1, metavar="N", help="One per performance core."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
 
 def eval(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL.pte", help="The program, or a checkpoint, as for chat."),
-    ],
-    text: Annotated[
-        str,
-        typer.Option("--text", metavar="FILE", help="Ordinary text in UTF-8; - is standard input."),
-    ],
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            metavar="CHECKPOINT",
-            help="Compare with the float32 weights of this checkpoint in PyTorch: the mean KL "
-            "divergence and how often both find the same token likeliest.",
-        ),
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--tokens",
-            "-n",
-            min=1,
-            metavar="N",
-            help=f"Predict the first N tokens only; without it all, or {COMPARED} with --against.",
-        ),
-    ] = None,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            "--window",
-            metavar="N",
-            help="Tokens that a prediction looks back at; without it the context, at most 2048.",
-        ),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option(
-            "--stride",
-            metavar="N",
-            help="Tokens from the beginning of one window to that of the next; without it, half "
-            "a window.",
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", "-t", min=1, metavar="N", help="One per performance core."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    model: Model,
+    text: Text,
+    against: Against = None,
+    tokens: Tokens = None,
+    window: Window = None,
+    stride: Stride = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print a language model's perplexity on a text: lower is better.
 

@@ -24,108 +24,119 @@ EXAMPLES = [
 _CHECKPOINTS = "Checkpoints"
 _MODULES = "Modules"
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A language model's checkpoint: a .gguf file, a Hugging Face or Meta folder, or "
+        "a hub id. Or FILE.py:NAME, a Python file and in it a torch.nn.Module: its class (made "
+        "without arguments), an instance, or a function that returns one.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT.pte",
+        help="The file to write; without it, NAME.pte after the source.",
+    ),
+]
+Quant = Annotated[
+    str | None,
+    typer.Option(
+        "--quant",
+        "-q",
+        metavar="keep|q4|q8|bf16|f32",
+        help="How weights are stored. keep: as the checkpoint has them, which is the rule for "
+        "quantised ones; q4: 4 bits in groups of 32, the rule for the others.",
+        rich_help_panel=_CHECKPOINTS,
+    ),
+]
+EmbeddingQuant = Annotated[
+    str | None,
+    typer.Option(
+        "--embedding-quant",
+        metavar="keep|q4|q8|bf16|f32",
+        help="The same for embedding and output head; without it they are q8 where the rest "
+        "is q4, and as the rest otherwise.",
+        rich_help_panel=_CHECKPOINTS,
+    ),
+]
+Context = Annotated[
+    int | None,
+    typer.Option(
+        "--context",
+        "-c",
+        min=2,
+        metavar="N",
+        help="The longest conversation, in tokens; without it, the model's own maximum. Memory "
+        "is taken only as far as it is used.",
+        rich_help_panel=_CHECKPOINTS,
+    ),
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="float16|float32",
+        help="How keys and values are stored while the model runs; without it, float16.",
+        rich_help_panel=_CHECKPOINTS,
+    ),
+]
+InputShape = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        metavar="SHAPE",
+        help="The shape of one input, such as 1x3x224x224, or scalar; repeat it for each, in "
+        "order. A dtype may follow: 1x128:int64. Without it the file's example_inputs() is "
+        "called, which returns a tuple of tensors.",
+        rich_help_panel=_MODULES,
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPE",
+        help="The dtype of inputs that name none; without it, float32.",
+        rich_help_panel=_MODULES,
+    ),
+]
+Dynamic = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dynamic",
+        metavar="INPUT.DIM=MIN..MAX",
+        help="Let one dimension vary when the program runs: INPUT is a parameter's name or "
+        "its number from 0, DIM counts from 0. Repeat it for more.",
+        rich_help_panel=_MODULES,
+    ),
+]
+Backend = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="Let this backend take the parts of the graph that it can; repeat it to offer "
+        "the rest to another one.",
+        rich_help_panel=_MODULES,
+    ),
+]
+
 
 def export(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A language model's checkpoint: a .gguf file, a Hugging Face or Meta folder, or "
-            "a hub id. Or FILE.py:NAME, a Python file and in it a torch.nn.Module: its class (made "
-            "without arguments), an instance, or a function that returns one.",
-        ),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="OUT.pte",
-            help="The file to write; without it, NAME.pte after the source.",
-        ),
-    ] = None,
-    quant: Annotated[
-        str | None,
-        typer.Option(
-            "--quant",
-            "-q",
-            metavar="keep|q4|q8|bf16|f32",
-            help="How weights are stored. keep: as the checkpoint has them, which is the rule for "
-            "quantised ones; q4: 4 bits in groups of 32, the rule for the others.",
-            rich_help_panel=_CHECKPOINTS,
-        ),
-    ] = None,
-    embedding_quant: Annotated[
-        str | None,
-        typer.Option(
-            "--embedding-quant",
-            metavar="keep|q4|q8|bf16|f32",
-            help="The same for embedding and output head; without it they are q8 where the rest "
-            "is q4, and as the rest otherwise.",
-            rich_help_panel=_CHECKPOINTS,
-        ),
-    ] = None,
-    context: Annotated[
-        int | None,
-        typer.Option(
-            "--context",
-            "-c",
-            min=2,
-            metavar="N",
-            help="The longest conversation, in tokens; without it, the model's own maximum. Memory "
-            "is taken only as far as it is used.",
-            rich_help_panel=_CHECKPOINTS,
-        ),
-    ] = None,
-    cache: Annotated[
-        str | None,
-        typer.Option(
-            "--cache",
-            metavar="float16|float32",
-            help="How keys and values are stored while the model runs; without it, float16.",
-            rich_help_panel=_CHECKPOINTS,
-        ),
-    ] = None,
-    input_shape: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input-shape",
-            metavar="SHAPE",
-            help="The shape of one input, such as 1x3x224x224, or scalar; repeat it for each, in "
-            "order. A dtype may follow: 1x128:int64. Without it the file's example_inputs() is "
-            "called, which returns a tuple of tensors.",
-            rich_help_panel=_MODULES,
-        ),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            "--dtype",
-            metavar="DTYPE",
-            help="The dtype of inputs that name none; without it, float32.",
-            rich_help_panel=_MODULES,
-        ),
-    ] = None,
-    dynamic: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dynamic",
-            metavar="INPUT.DIM=MIN..MAX",
-            help="Let one dimension vary when the program runs: INPUT is a parameter's name or "
-            "its number from 0, DIM counts from 0. Repeat it for more.",
-            rich_help_panel=_MODULES,
-        ),
-    ] = None,
-    backend: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--backend",
-            metavar="NAME",
-            help="Let this backend take the parts of the graph that it can; repeat it to offer "
-            "the rest to another one.",
-            rich_help_panel=_MODULES,
-        ),
-    ] = None,
+    source: Source,
+    output: Output = None,
+    quant: Quant = None,
+    embedding_quant: EmbeddingQuant = None,
+    context: Context = None,
+    cache: Cache = None,
+    input_shape: InputShape = None,
+    dtype: Dtype = None,
+    dynamic: Dynamic = None,
+    backend: Backend = None,
 ) -> None:
     """Export a model to one .pte file that runs without torch.
 

@@ -17,44 +17,49 @@ EXAMPLES = [
     'penlight run model.pte --method encode --input "[[1, 2, 3]]"',
 ]
 
+Program = Annotated[Path, typer.Argument(metavar="FILE.pte", help="The program to run.")]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="VALUE",
+        help="One input; repeat it for each, in order. A number (1.0), a list (\\[1, 2]), "
+        "a file (@x.npy, @x.npz:name), or random:, zeros:, ones: for the declared shape; a "
+        "shape may follow (random:1x8).",
+    ),
+]
+Method = Annotated[str, typer.Option("--method", "-m", metavar="NAME", help="Which method to run.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        "-t",
+        min=1,
+        metavar="N",
+        help="How many threads to use; without it, one per performance core.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT.npz",
+        help="Write the outputs here as output_0, output_1, ... instead of printing them "
+        "(numpy.load reads it).",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="For random:.")]
+
 
 def run(
-    program: Annotated[Path, typer.Argument(metavar="FILE.pte", help="The program to run.")],
-    input_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="VALUE",
-            help="One input; repeat it for each, in order. A number (1.0), a list (\\[1, 2]), "
-            "a file (@x.npy, @x.npz:name), or random:, zeros:, ones: for the declared shape; a "
-            "shape may follow (random:1x8).",
-        ),
-    ] = None,
-    method: Annotated[
-        str, typer.Option("--method", "-m", metavar="NAME", help="Which method to run.")
-    ] = "forward",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads",
-            "-t",
-            min=1,
-            metavar="N",
-            help="How many threads to use; without it, one per performance core.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="OUT.npz",
-            help="Write the outputs here as output_0, output_1, ... instead of printing them "
-            "(numpy.load reads it).",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="For random:.")] = 0,
+    program: Program,
+    input_: Input = None,
+    method: Method = "forward",
+    threads: Threads = None,
+    output: Output = None,
+    seed: Seed = 0,
 ) -> None:
     """Run a .pte program and print what it gives. Needs no torch.
 
