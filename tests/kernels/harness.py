@@ -29,6 +29,7 @@ import torch
 
 import penlight
 from penlight.errors import PenlightError
+from penlight.passes.arguments import SCALAR_TYPES
 from penlight.program import schema
 from penlight.program.write import Blob, ProgramBuilder
 
@@ -39,21 +40,6 @@ TOLERANCES: dict[torch.dtype, tuple[float, float]] = {  # (relative, absolute)
     torch.bfloat16: (8e-3, 1e-6),
 }
 _FACTORY = ("dtype", "layout", "device", "pin_memory")  # obeyed when a graph is captured
-_DTYPES = {
-    torch.uint8: 0,
-    torch.int8: 1,
-    torch.int16: 2,
-    torch.int32: 3,
-    torch.int64: 4,
-    torch.float16: 5,
-    torch.float32: 6,
-    torch.float64: 7,
-    torch.bool: 11,
-    torch.bfloat16: 15,
-    torch.uint16: 27,
-    torch.uint32: 28,
-    torch.uint64: 29,
-}
 _MEMORY_FORMATS = {
     torch.contiguous_format: 0,
     torch.preserve_format: 1,
@@ -220,7 +206,7 @@ def build_program(call: Call) -> tuple[bytes, list[torch.Tensor]]:
 def _constant(add: Any, kind: str, value: Any) -> int:
     """A value of the table which is no tensor; lists of integers refer to further values."""
     if isinstance(value, torch.dtype):
-        value = _DTYPES[value]
+        value = SCALAR_TYPES[value]
     elif isinstance(value, torch.memory_format):
         value = _MEMORY_FORMATS[value]
     base = kind.rstrip("?")
@@ -245,7 +231,7 @@ def _tensor(
     t: torch.Tensor, place: schema.AllocationDetails | None, data_index: int
 ) -> schema.Tensor:
     return schema.Tensor(
-        scalar_type=schema.ScalarType(_DTYPES[t.dtype]),
+        scalar_type=schema.ScalarType(SCALAR_TYPES[t.dtype]),
         sizes=list(t.shape),
         dim_order=_dim_order(t),
         data_buffer_idx=data_index,

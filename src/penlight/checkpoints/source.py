@@ -21,12 +21,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
 from penlight.checkpoints._ggml import BLOCKS, Quantised, unpack
+from penlight.closing import Closing
 from penlight.errors import CheckpointError
 from penlight.models.config import ModelConfig
 
@@ -317,7 +317,7 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Closing):
     """A model to be exported. tensors are under the names that `penlight.models` gives them."""
 
     config: ModelConfig
@@ -325,17 +325,6 @@ class Checkpoint:
     provenance: Provenance
     tokenizer: TokenizerSpec | None = None
     generation: Mapping[str, float] = field(default_factory=dict)
-
-    def __enter__(self) -> Checkpoint:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the files; a later read opens them again."""

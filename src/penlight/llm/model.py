@@ -18,12 +18,12 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from penlight.closing import Closing
 from penlight.errors import ProgramError, RuntimeFailure, UnsupportedError
 from penlight.llm import abi
 from penlight.llm.answer import Answer, Score, Statistics, Stream
@@ -49,7 +49,7 @@ _STOPS = {
 }
 
 
-class LLM:
+class LLM(Closing):
     """A language model, its cache and its tokenizer. Calls take turns; a context manager.
 
     context: the most tokens to hold, at most the model's own. threads: one per performance core by
@@ -451,17 +451,6 @@ class LLM:
         with self._lock:
             self._handle.close()
             self._program.close()
-
-    def __enter__(self) -> LLM:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         name = self.card.get("name", "language model")

@@ -18,9 +18,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn
 
+from penlight.closing import Closing
 from penlight.errors import ProgramError
 from penlight.program.fields import Field, Kind, fields_of
 from penlight.program.schema import (
@@ -49,7 +49,7 @@ class Header:
 
 
 @dataclass
-class ProgramFile:
+class ProgramFile(Closing):
     """A verified program and the bytes it came from.
 
     Views given by `segment` and `named_data` are of the mapped file: valid until `close`, which
@@ -95,17 +95,6 @@ class ProgramFile:
             self._data.release()
             if self._mapping is not None:
                 self._mapping.close()
-
-    def __enter__(self) -> ProgramFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_program(

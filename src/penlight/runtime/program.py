@@ -16,9 +16,9 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
+from penlight.closing import Closing
 from penlight.errors import RuntimeFailure
 from penlight.runtime import abi, names, profile
 from penlight.runtime.values import (
@@ -126,7 +126,7 @@ class NamedData(Mapping[str, memoryview]):
         return int(abi.ask("program_named_data_count", self._program._handle.get()))
 
 
-class Program:
+class Program(Closing):
     """An open program file. Made by `load`; usable from any thread; a context manager."""
 
     def __init__(self, engine: Engine, source: str | os.PathLike[str] | bytes) -> None:
@@ -253,22 +253,11 @@ class Program:
             self._methods.clear()
         self._handle.close()
 
-    def __enter__(self) -> Program:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"<penlight.Program {', '.join(self.methods)}>"
 
 
-class Method:
+class Method(Closing):
     """A loaded method. One call runs at a time; a second thread waits for the first."""
 
     def __init__(self, program: Program, info: MethodInfo, key: bytes) -> None:
@@ -384,17 +373,6 @@ class Method:
         """Free its memory."""
         with self._lock:
             self._handle.close()
-
-    def __enter__(self) -> Method:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         takes = ", ".join(f"{i.name}: {i.describe()}" for i in self.inputs)
