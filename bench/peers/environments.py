@@ -55,7 +55,7 @@ ENVIRONMENTS = {
                 ),
                 ("install", str(SOURCES / f"{LLAMA.replace('-', '_').replace('==', '-')}.tar.gz")),
             ),
-            {"CMAKE_ARGS": "-DGGML_NATIVE=ON"},
+            {"CMAKE_ARGS": "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF"},
         ),
         Environment(
             "onnxruntime",
@@ -84,15 +84,15 @@ ENVIRONMENTS = {
 
 
 def install(environment: Environment, records: Records) -> bool:
-    """Makes an environment unless it is there; a failure is recorded and not repeated.
+    """Makes an environment unless it is there; returns whether it can be used.
 
-    Returns whether it can be used. Delete its folder to try again.
+    A failure is recorded, and the next time it is tried again.
     """
     key = f"environment {environment.name}"
     wanted = [list(step) for step in environment.steps]
     known = records.get(key)
-    if known.get("steps") == wanted and environment.tool("python").exists():
-        return "error" not in known
+    if known.get("steps") == wanted and "versions" in known and environment.folder.exists():
+        return True
     say(f"installing {environment.name} (minutes)")
     commands = [[sys.executable, "-m", "venv", str(environment.folder)]]
     pip = [str(environment.tool("python")), "-m", "pip", "--disable-pip-version-check"]

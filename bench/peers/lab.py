@@ -161,6 +161,8 @@ class Records:
         return self.values.get(key, {})
 
     def put(self, key: str, value: dict[str, Any]) -> None:
+        if self.file.exists():  # another run may have written since
+            self.values = json.loads(self.file.read_text())
         self.values[key] = value
         LAB.mkdir(parents=True, exist_ok=True)
         new = self.file.with_suffix(".new")

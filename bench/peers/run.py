@@ -159,7 +159,8 @@ def make_file(
     commands = contender.export(model)
     again = bool(options.export_again) and matches(contender, options.export_again)
     known = records.get(key)
-    if not commands or (known and not again and known["command"] == shown(commands)):
+    made = "size_mb" in known and known["command"] == shown(commands)
+    if not commands or (made and contender.file(model).exists() and not again):
         return
     if options.skip_export and matches(contender, options.skip_export):
         say(f"not exporting {model} for {contender.name}")
