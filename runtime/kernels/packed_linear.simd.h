@@ -8,13 +8,13 @@ using kernels::PackedProduct;
 
 #if defined(PENLIGHT_TARGET_AVX512)
 constexpr int packed_tiles[2] = {6, 4};  // with one and with two planes of activations
-constexpr int packed_vectors = 2;
+constexpr int packed_vectors = 2, packed_registers = 32;
 #elif defined(PENLIGHT_TARGET_AVX2)
 constexpr int packed_tiles[2] = {4, 2};
-constexpr int packed_vectors = 2;
+constexpr int packed_vectors = 2, packed_registers = 16;
 #else
 constexpr int packed_tiles[2] = {4, 2};
-constexpr int packed_vectors = 4;
+constexpr int packed_vectors = 4, packed_registers = 32;
 #endif
 
 #include "packed_quantize.simd.h"
@@ -62,25 +62,22 @@ PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x,
     }
 }
 
-// sum[t][v] becomes the products' sum: what minimums add, and the units of rows, are put to it.
-template <int Bits, int Group, int Planes, int T>
-void add_minimums(const PackedProduct& p, const uint8_t* block, int64_t row, const std::byte* tile,
-                  V (&sum)[T][packed_vectors]) {
-    const PackedFormat& f = p.format;
-    const int64_t groups = f.groups(p.inputs), group_bytes = f.group_bytes();
-    const uint8_t* minimums = block + f.head_bytes() + f.quant_bytes() + f.scale_bytes();
-    tile += T * (Planes * Group + 8);  // the scaled sums
-    V low[T][packed_vectors];
-    for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++) low[t][v] = vzero();
-    for (int64_t g = 0; g < groups; g++, minimums += group_bytes) {
-        const float* scaled_sum = reinterpret_cast<const float*>(tile);
-        tile += T * (Planes * Group + 12);
-        for (int v = 0; v < packed_vectors; v++) {
-            V m = scale_at(minimums, f.scale_size, row + v * lanes);
-            for (int t = 0; t < T; t++) low[t][v] = vfma(m, vset(scaled_sum[t]), low[t][v]);
-        }
+// low[t][v] += the minimums of one group, of `size` bytes, times the sums of T tokens
+template <int T>
+PENLIGHT_INLINE void add_minimums(const uint8_t* minimums, int size, const float* scaled_sum,
+                                  V (&low)[T][packed_vectors]) {
+#pragma GCC unroll 4
+    for (int v = 0; v < packed_vectors; v++) {
+        V m = scale_at(minimums, size, v * lanes);
+#pragma GCC unroll 8
+        for (int t = 0; t < T; t++) low[t][v] = vfma(m, vset(scaled_sum[t]), low[t][v]);
     }
+}
+
+// sum[t][v] = sum[t][v] + low[t][v], in the units of the rows from `row` on
+template <int T>
+void join_minimums(const PackedFormat& f, const uint8_t* block, int64_t row,
+                   const V (&low)[T][packed_vectors], V (&sum)[T][packed_vectors]) {
     const float* units = reinterpret_cast<const float*>(block) + row;
     for (int v = 0; v < packed_vectors; v++) {
         V unit = f.nested() ? vload(units + v * lanes) : vset(1);
@@ -96,13 +93,18 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     const PackedFormat& f = p.format;
     const int64_t groups = f.groups(p.inputs), group_bytes = f.group_bytes();
     constexpr int64_t quant_bytes = packed_rows * Group * Bits / 8;
+    constexpr int64_t record_bytes = T * (Planes * Group + 12);
     const int scale_size = f.scale_size;
+    const bool minimum = f.minimum;
     const uint8_t* quants = block + f.head_bytes();
+    const uint8_t* minimums = quants + quant_bytes + f.scale_bytes() + row * scale_size;
     const std::byte* x = tile;
-    V sum[T][packed_vectors];
+    // Minimums are met on the way where registers are enough, else on a second one.
+    constexpr bool one_way = (Planes + 2) * T * packed_vectors <= packed_registers - 8;
+    V sum[T][packed_vectors], low[T][packed_vectors];
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++) sum[t][v] = vzero();
-    for (int64_t g = 0; g < groups; g++, quants += group_bytes, x += T * (Planes * Group + 12)) {
+        for (int v = 0; v < packed_vectors; v++) sum[t][v] = low[t][v] = vzero();
+    for (int64_t g = 0; g < groups; g++, quants += group_bytes, x += record_bytes) {
         const float* scale = reinterpret_cast<const float*>(x + T * Planes * Group);
         const int32_t* correction = reinterpret_cast<const int32_t*>(scale + T);
         I acc[Planes * T][packed_vectors];  // the high plane first
@@ -123,8 +125,14 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
                 sum[t][v] = vfma(vscale(ifloat(whole), vset(scale[t])), w, sum[t][v]);
             }
         }
+        if (one_way && minimum)
+            add_minimums<T>(minimums + g * group_bytes, scale_size, scale + 2 * T, low);
     }
-    if (f.minimum) add_minimums<Bits, Group, Planes, T>(p, block, row, tile, sum);
+    x = tile + T * (Planes * Group + 8);  // the scaled sums
+    for (int64_t g = one_way || !minimum ? groups : 0; g < groups; g++, x += record_bytes)
+        add_minimums<T>(minimums + g * group_bytes, scale_size, reinterpret_cast<const float*>(x),
+                        low);
+    if (minimum) join_minimums<T>(f, block, row, low, sum);
     for (int t = 0; t < T; t++)
         for (int v = 0; v < packed_vectors; v++)
             vstore(out + (t * packed_vectors + v) * lanes, sum[t][v]);
