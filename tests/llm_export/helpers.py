@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,12 @@ TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"
 
 
 def eager(checkpoint: Path, **options: Any) -> Any:
-    """The float model of a checkpoint in PyTorch."""
+    """The float model of a checkpoint in PyTorch, with one set of rotary frequencies."""
     with open_checkpoint(checkpoint) as opened:
-        model = build(opened.config, **options)
+        config = opened.config
+        context = options.get("context", config.context_length)
+        rope = config.rope.without_switch(context)
+        model = build(replace(config, rope=rope), **options)
         load_float(model, opened)
     return model
 

@@ -63,3 +63,27 @@ def test_a_half_precision_cache_gives_the_eager_logits(tmp_path: Path) -> None:
         part, start = tokens[:, first:last], torch.tensor([first])
         # One rounding of a key or value to 11 bits may go the other way.
         torch.testing.assert_close(program(part, start), ours(part, start), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("context", "lengths"), [(None, (17, 18, 29, TOKENS)), (16, (1, 9, 16))])
+def test_a_conversation_has_the_logits_of_its_whole_text_on_either_side_of_the_switch(
+    context: int | None, lengths: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Token by token and in chunks, from before the switch: no key is of the other frequencies."""
+    theirs = reference(*ALL["phi3, longrope past its switch"])
+    folder, path = saved(theirs, tmp_path / "model"), tmp_path / "model.pte"
+    export_llm(folder, path, quant="f32", cache="float32", prefill=8, context=context)
+    tokens = torch.randint(3, SIZES["vocab_size"], (1, TOKENS), generator=torch.manual_seed(0))
+    program = Running(path)
+    for length in lengths:
+        first = min(length - 1, 12)
+        for begin, end in (
+            (0, first // 2),
+            (first // 2, first),
+            *((i, i + 1) for i in range(first, length)),
+        ):
+            if begin < end:
+                logits = program(tokens[:, begin:end], torch.tensor([begin]))
+        with torch.no_grad():
+            expected = theirs(tokens[:, :length]).logits[:, -1]
+        torch.testing.assert_close(logits, expected, rtol=0, atol=TOLERANCE)

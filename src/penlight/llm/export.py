@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,8 @@ def export_llm(
         quant: one of `SCHEMES`; by default "keep" for GGUF and "q4" for float checkpoints.
         embedding_quant: the same for embedding and output head, which are 8 bit under "q4".
         context: the most tokens of a conversation, 2 or more; at most, and by default, the model's
-            own maximum. Memory is taken only as far as it is used.
+            own maximum. Memory is taken only as far as it is used. Models with two sets of rotary
+            frequencies (longrope) get the long ones if it is beyond what the short ones serve.
         prefill: the most tokens of one forward call, 2 or more.
         cache: element type of keys and values, "float16" or "float32".
         report: called with (step, done, total) as the work goes on.
@@ -208,6 +209,7 @@ class _Job:
 
         tensors = self.checkpoint.tensors
         config = self.checkpoint.config
+        config = replace(config, rope=config.rope.without_switch(self.context))
         model = models.build(
             config, context=self.context, cache_dtype=getattr(torch, self.cache), device="meta"
         )

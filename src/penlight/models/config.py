@@ -7,7 +7,7 @@ builds from them. Pure Python and numpy: no torch.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -91,6 +91,15 @@ class RopeConfig:
     def switches(self) -> bool:
         """Whether texts longer than ``original_context`` turn at other frequencies."""
         return self.kind == "longrope" and bool(self.long_factors) and self.original_context > 0
+
+    def without_switch(self, context: int) -> RopeConfig:
+        """The same frequencies for every length of text: the short ones, unless texts of
+        ``context`` tokens go beyond ``original_context``.
+
+        Keys that were cached before a switch would be of the wrong frequencies after it."""
+        if not self.switches or context <= self.original_context:
+            return replace(self, long_factors=())
+        return replace(self, short_factors=self.long_factors, long_factors=())
 
     def frequencies(self, *, long: bool = False) -> npt.NDArray[np.float32]:
         """Radians per position, float32 [dims / 2]. long: for texts above ``original_context``."""
