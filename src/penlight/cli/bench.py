@@ -29,65 +29,75 @@ ENOUGH = 0.5  # seconds to repeat one measurement for, at least
 QUICK_ENOUGH = 0.05
 
 
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL.pte", help="The program, or a checkpoint, as for chat."),
+]
+Threads = Annotated[
+    str | None,
+    typer.Option(
+        "--threads",
+        "-t",
+        metavar="N,N,...",
+        help="Thread counts to measure; without it 1, 2, 4, ... and all performance cores.",
+    ),
+]
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        "-p",
+        metavar="N,N,...",
+        help="Lengths of prompts, in tokens; without it 128, 512 and 2048, or the context.",
+    ),
+]
+Positions = Annotated[
+    str | None,
+    typer.Option(
+        "--positions",
+        metavar="N,N,...",
+        help="How many tokens the cache holds when tokens are made; they are really read "
+        "first. Without it 0, 100, 1000 and 4000, as far as the context goes.",
+    ),
+]
+Rounds = Annotated[
+    int | None,
+    typer.Option(
+        "--rounds",
+        "-r",
+        min=1,
+        max=1000,
+        metavar="N",
+        help="How often to measure everything, by turns; without it 3, or 1 with --quick.",
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="NAME",
+        help="Time this method on random inputs, language model or not; may be repeated.",
+    ),
+]
+Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="One round, short prompts: a first look in seconds."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print everything, every operator too, as JSON.")
+]
+
+
 def bench(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL.pte", help="The program, or a checkpoint, as for chat."),
-    ],
-    threads: Annotated[
-        str | None,
-        typer.Option(
-            "--threads",
-            "-t",
-            metavar="N,N,...",
-            help="Thread counts to measure; without it 1, 2, 4, ... and all performance cores.",
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            "--prompt",
-            "-p",
-            metavar="N,N,...",
-            help="Lengths of prompts, in tokens; without it 128, 512 and 2048, or the context.",
-        ),
-    ] = None,
-    positions: Annotated[
-        str | None,
-        typer.Option(
-            "--positions",
-            metavar="N,N,...",
-            help="How many tokens the cache holds when tokens are made; they are really read "
-            "first. Without it 0, 100, 1000 and 4000, as far as the context goes.",
-        ),
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            "--rounds",
-            "-r",
-            min=1,
-            max=1000,
-            metavar="N",
-            help="How often to measure everything, by turns; without it 3, or 1 with --quick.",
-        ),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "-m",
-            metavar="NAME",
-            help="Time this method on random inputs, language model or not; may be repeated.",
-        ),
-    ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="One round, short prompts: a first look in seconds."),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything, every operator too, as JSON.")
-    ] = False,
+    model: Model,
+    threads: Threads = None,
+    prompt: Prompts = None,
+    positions: Positions = None,
+    rounds: Rounds = None,
+    method: Methods = None,
+    quick: Quick = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure prefill, decode, load time and memory, and where the time goes.
 
