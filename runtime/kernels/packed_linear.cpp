@@ -1,6 +1,5 @@
 // penlight::linear: y[..., n] = sum_k x[..., k] W[n, k] + bias[n] with W packed (packed.h).
 #include <algorithm>
-#include <atomic>
 
 #include "packed.h"
 
@@ -9,6 +8,46 @@
 
 namespace penlight::kernels {
 namespace {
+
+// Activations of so many bytes stay in the second-level cache while blocks of rows pass by.
+constexpr int64_t chunk_bytes = 512 * 1024;
+
+// Tokens that meet all rows before the next ones do: few enough for the cache and, where there are
+// several threads, for work that can be dealt out evenly. A multiple of the tile.
+int64_t chunk_tokens(const PackedProduct& p, int64_t tile, int64_t blocks, int64_t threads) {
+    const int64_t token_bytes = p.format.quantized() ? quantized_token_bytes(p.format, p.inputs)
+                                                     : p.inputs * int64_t{sizeof(float)};
+    const int64_t tiles = (p.tokens + tile - 1) / tile;
+    int64_t chunks = p.tokens * token_bytes / chunk_bytes + 1;
+    if (threads > 1) chunks = std::max(chunks, 16 * threads / blocks);
+    chunks = std::min(chunks, (tiles + 3) / 4);
+    return (tiles + chunks - 1) / chunks * tile;
+}
+
+// The part of a product that is `count` tokens from `first` on, a multiple of the tile.
+PackedProduct part_of(const PackedProduct& p, int64_t first, int64_t count) {
+    PackedProduct part = p;
+    part.x += first * p.inputs;
+    part.out += first * p.rows;
+    if (p.format.quantized()) part.quantized += first * quantized_token_bytes(p.format, p.inputs);
+    part.tokens = std::min(count, p.tokens - first);
+    return part;
+}
+
+void multiply(Context& ctx, const PackedCore& core, const PackedProduct& p) {
+    const int64_t tile = core.tile[p.format.planes == 2];
+    if (p.format.quantized())
+        ctx.parallel_for((p.tokens + tile - 1) / tile, 4, [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; i++) core.quantize(p, i);
+        });
+    const int64_t blocks = (p.rows + packed_rows - 1) / packed_rows;
+    const int64_t chunk = chunk_tokens(p, tile, blocks, ctx.threads());
+    const int64_t chunks = (p.tokens + chunk - 1) / chunk;
+    ctx.parallel_for(chunks * blocks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++)
+            core.block(part_of(p, i / blocks * chunk, chunk), i % blocks);
+    });
+}
 
 Status packed_linear_out(Context& ctx, const Tensor& x, const Tensor& weight,
                          std::string_view format, int64_t out_features, const Tensor* bias,
@@ -47,14 +86,8 @@ Status packed_linear_out(Context& ctx, const Tensor& x, const Tensor& weight,
                 "expected %lld bytes of scratch memory but got %zu; load the method "
                 "again",
                 static_cast<long long>(needed), ctx.scratch_size);
-        const int64_t tile = core.tile[p.format.planes - 1];
-        ctx.parallel_for((p.tokens + tile - 1) / tile, 4, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; i++) core.quantize(p, i);
-        });
     }
-    ctx.parallel_for((p.rows + packed_rows - 1) / packed_rows, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) core.block(p, i);
-    });
+    multiply(ctx, core, p);
     return Status::ok;
 }
 

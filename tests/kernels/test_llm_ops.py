@@ -40,9 +40,11 @@ def packed(weight: torch.Tensor, format: str) -> torch.Tensor:
     return torch.from_numpy(np.array(pack_values(weight.numpy(), format)))
 
 
-# tokens, inputs, outputs: one block and parts of one, filled-up inputs, whole and partial tiles
+# tokens, inputs, outputs: one block and parts of one, filled-up inputs, whole and partial tiles,
+# tokens that are dealt out in parts
 @pytest.mark.parametrize(
-    "shape", [(1, 32, 32), (1, 64, 33), (2, 100, 70), (5, 96, 1), (7, 320, 64), (13, 64, 100)],
+    "shape", [(1, 32, 32), (1, 64, 33), (2, 100, 70), (5, 96, 1), (7, 320, 64), (13, 64, 100),
+              (61, 64, 33)],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("format", FORMATS)

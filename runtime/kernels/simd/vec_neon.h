@@ -1,6 +1,11 @@
-// vec.h for Arm Advanced SIMD; SDOT where PENLIGHT_TARGET_DOTPROD is defined.
+// vec.h for Arm Advanced SIMD; SDOT where PENLIGHT_TARGET_DOTPROD is defined, and USDOT where
+// PENLIGHT_TARGET_I8MM is.
 [[maybe_unused]] constexpr int lanes = 4;
+#if defined(PENLIGHT_TARGET_I8MM)
+[[maybe_unused]] constexpr bool dot_u8_centred = false;
+#else
 [[maybe_unused]] constexpr bool dot_u8_centred = true;
+#endif
 using V = float32x4_t;
 using I = int32x4_t;
 using W = uint8x16_t;
@@ -92,6 +97,10 @@ PENLIGHT_INLINE I dot_s8(I acc, int8x16_t w, X x) {
 }
 #endif
 PENLIGHT_INLINE I dot_u4(I acc, W w, X x) { return dot_s8(acc, vreinterpretq_s8_u8(w), x); }
+#if defined(PENLIGHT_TARGET_I8MM)
+PENLIGHT_INLINE I dot_u8(I acc, W w, X x) { return vusdotq_s32(acc, w, x); }
+#else
 PENLIGHT_INLINE I dot_u8(I acc, W w, X x) {
     return dot_s8(acc, vreinterpretq_s8_u8(veorq_u8(w, vdupq_n_u8(128))), x);
 }
+#endif
