@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show_report"]
 
-_BAR = 12  # columns
+_BAR = 6  # columns
+_WIDE = 100  # columns for all there is to say
 _WIDTH = 110  # off a terminal
 _SHOWN = 12  # operators; the rest is one line
 
@@ -57,7 +58,8 @@ def _table(*columns: str, title: str = "") -> Table:
         title_style="bold",
     )
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+        # The first names things; one without a name holds bars.
+        table.add_column(column, justify="right" if place and column else "left", no_wrap=True)
     return table
 
 
@@ -70,11 +72,13 @@ def _ranged(values: Spread | None, spell: Callable[[float], str]) -> str:
 
 
 def _milliseconds(seconds: float) -> str:
+    if abs(seconds) < 1e-4:
+        return f"{1e6 * seconds:.1f} µs"
     return f"{1e3 * seconds:.3g} ms" if seconds < 0.1 else f"{1e3 * seconds:,.0f} ms"
 
 
 def _megabytes(count: float) -> str:
-    return f"{count / 1e6:,.1f} MB"
+    return f"{count / 1e6:,.1f} MB" if count < 1e8 else f"{count / 1e6:,.0f} MB"
 
 
 def _speed(value: float) -> str:
@@ -150,15 +154,18 @@ def _show_operators(console: Console, workload: dict[str, Any], threads: dict[st
     """Where the time of one pass goes."""
     unit = {"prefill": "for the prompt", "decode": "for a token", "method": "for a run"}
     console.print()
+    columns = ["operator", "calls", "time", "share", "memory", "of read", "GOP/s"]
+    wide = console.width >= _WIDE
+    if wide:
+        columns += ["moved", "GB/s", *([""] if console.is_terminal else [])]
     table = _table(
-        *("operator", "calls", "time", "share", "", "memory", "of bandwidth", "moved", "GB/s"),
-        "GOP/s",
+        *columns,
         title=f"{_title(workload)}, {_threads(threads['threads'])}: "
         f"{_milliseconds(workload['seconds'])} {unit[workload['kind']]}",
     )
     entries = sorted(workload["operators"], key=lambda entry: -entry["share"])
     for entry in entries[:_SHOWN]:
-        table.add_row(*_operator_cells(entry, console.is_terminal))
+        table.add_row(*_operator_cells(entry)[: len(columns)])
     rest = entries[_SHOWN:]
     if rest:
         share, seconds = (sum(e[key] for e in rest) for key in ("share", "seconds"))
@@ -167,20 +174,21 @@ def _show_operators(console: Console, workload: dict[str, Any], threads: dict[st
     _show_bound(console, workload, threads)
 
 
-def _operator_cells(entry: dict[str, Any], bars: bool) -> list[str]:
-    multiplied, moved = entry["multiply_adds_per_second"], entry["bytes"]
-    bar = "━" * round(_BAR * max(0.0, min(1.0, entry["share"]))) if bars else ""
+def _operator_cells(entry: dict[str, Any]) -> list[str]:
+    multiplied, memory, moved = (
+        entry[key] for key in ("multiply_adds_per_second", "memory_bytes", "bytes")
+    )
     return [
-        printable(entry["name"]),
+        printable(entry["name"].removesuffix(".out").removesuffix(".default")),
         f"{entry['calls']:,.0f}" if entry["calls"] else "",
         _milliseconds(entry["seconds"]),
         _percent(entry["share"]),
-        bar.ljust(_BAR) if bars else "",
-        _megabytes(entry["memory_bytes"]) if entry["memory_bytes"] else "",
-        _percent(entry["share_of_bandwidth"]) if entry["memory_bytes"] else "",
-        _megabytes(moved) if moved else "",
-        f"{entry['bytes_per_second'] / 1e9:.1f}" if moved else "",
+        _megabytes(memory) if memory >= 5e4 else "",
+        _percent(entry["share_of_bandwidth"]) if memory >= 5e4 else "",
         f"{2 * multiplied / 1e9:,.0f}" if multiplied else "",
+        _megabytes(moved) if moved >= 5e4 else "",
+        f"{entry['bytes_per_second'] / 1e9:.1f}" if moved >= 5e4 else "",
+        "━" * round(_BAR * max(0.0, min(1.0, entry["share"]))),
     ]
 
 
@@ -190,9 +198,9 @@ def _show_bound(console: Console, workload: dict[str, Any], threads: dict[str, A
     making = workload["multiply_adds"] / threads["multiply_adds_per_second"]["median"]
     limit = "read bandwidth" if reading >= making else "int8 products"
     console.print(
-        f"bound by {limit}: {_megabytes(workload['memory_bytes'])} of weights and state in "
-        f"{_milliseconds(reading)}, {workload['multiply_adds'] / 1e9:.3g} billion multiply-adds in "
-        f"{_milliseconds(making)}",
+        f"bound by {limit}: {_megabytes(workload['memory_bytes'])} of weights and cache read in "
+        f"{_milliseconds(reading)},\n{workload['multiply_adds'] / 1e9:.3g} billion multiply-adds "
+        f"made in {_milliseconds(making)}",
         style="dim",
         markup=False,
     )
