@@ -23,15 +23,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))
-from harness import _DTYPES
 from models_zoo import ZOO
 from torch.utils._pytree import tree_leaves
 
 import penlight
 from penlight import to_edge
+from penlight.passes.arguments import SCALAR_TYPES
 
 ROOT = Path(__file__).parents[2]
-DTYPES = {code: dtype for dtype, code in _DTYPES.items()}
+DTYPES = {code: dtype for dtype, code in SCALAR_TYPES.items()}
 KERNEL_TESTS = ("test_llm_ops", "test_matrix", "test_convolution", "test_normalisation")
 MODELS = {"add", "mlp_activations", "lenet", "resnet_block", "lstm", "transformer", "mixed_ops",
           "integer_and_bool", "half_types", "channels_last", "dynamic_transformer", "cache",
@@ -125,7 +125,7 @@ def _value(value: Any) -> bytes:
         return _word(REAL) + struct.pack("<d", value)
     order = list(value.dim_order())
     dense = value.permute(order).contiguous()
-    words = [TENSOR, _DTYPES[value.dtype], value.dim(), *value.shape, *order]
+    words = [TENSOR, SCALAR_TYPES[value.dtype], value.dim(), *value.shape, *order]
     data = dense.reshape(-1).view(torch.uint8).numpy().tobytes()
     return b"".join(map(_word, words)) + _bytes(data)
 

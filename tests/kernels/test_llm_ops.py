@@ -9,7 +9,6 @@ from harness import refuse_op, run_op
 from isas import available
 
 import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
-from penlight.edge.packed import PackedFormat
 from penlight.quantize import pack_values
 
 FORMATS = ["q4g32", "q4g32m", "q4g16.f32", "q4g16m.f32", "q8g32", "q8g32m", "q8g16m.f32", "q8g16",
@@ -28,15 +27,6 @@ def sample(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def packed(weight: torch.Tensor, format: str) -> torch.Tensor:
-    """Weights in a format; with nested scales others, as large, since any bytes will do."""
-    spec = PackedFormat.parse(format)
-    if spec.nested:
-        rows, inputs = weight.shape
-        rng = np.random.default_rng(rows)
-        data = rng.integers(0, 256, spec.nbytes(rows, inputs), dtype=np.uint8)
-        head = data.reshape(-1, spec.block_nbytes(inputs))[:, : spec.head_nbytes].view(np.float32)
-        head[...] = rng.standard_normal(head.shape) * 2.0 ** -(spec.bits + 6)
-        return torch.from_numpy(data)
     return torch.from_numpy(np.array(pack_values(weight.numpy(), format)))
 
 
