@@ -8,6 +8,7 @@ from pathlib import Path
 from penlight.errors import CheckpointError
 
 _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(?:/(?P<file>[\w./-]+\.gguf))?(?:@(?P<rev>[\w./-]+))?")
+_PATIENCE = 10.0  # seconds to wait for the hub to say what is new
 _PATTERNS = [
     "model*.safetensors",
     "model.safetensors.index.json",
@@ -26,6 +27,22 @@ _PATTERNS = [
 def is_hub_id(text: str) -> bool:
     """Whether text has the form owner/name, owner/name@revision or owner/name/file.gguf."""
     return _ID.fullmatch(text) is not None
+
+
+def current_commit(hub_id: str) -> str | None:
+    """The commit that a hub id stands for now; None if the hub cannot be asked."""
+    match = _ID.fullmatch(hub_id)
+    if match is None:
+        return None
+    if re.fullmatch("[0-9a-f]{40}", match["rev"] or ""):
+        return match["rev"]
+    try:
+        import huggingface_hub
+
+        api = huggingface_hub.HfApi()
+        return api.model_info(match["repo"], revision=match["rev"], timeout=_PATIENCE).sha
+    except Exception:  # no network, no package, no access: fetching the model says which
+        return None
 
 
 def fetch(hub_id: str) -> Path:

@@ -23,7 +23,22 @@ def program_of(model: str) -> Path:
     path = Path(model)
     if model.endswith(".pte") or _is_program(path):
         return path
-    cached = _folder() / f"{_stem(model)}-{_key(model)}.pte"
+    _check_exists(model)
+    folder, name = _folder(), f"{_stem(model)}-{_key(model)}"
+    if _is_on_the_hub(model):
+        from penlight.checkpoints.hub import current_commit
+
+        commit = current_commit(model)
+        older = sorted(folder.glob(f"{name}-*.pte"), key=lambda file: file.stat().st_mtime_ns)
+        if commit is None and older:
+            print(
+                f"the hub cannot be asked whether {model} has changed: taking what was exported "
+                "before",
+                file=sys.stderr,
+            )
+            return older[-1]
+        name += f"-{(commit or 'unknown')[:12]}"
+    cached = folder / f"{name}.pte"
     if not cached.exists():
         from penlight.cli._llm import export_checkpoint
 
@@ -31,6 +46,26 @@ def program_of(model: str) -> Path:
         export_checkpoint(model, cached)
         print(f"exported {model} to {cached}, for the next time too", file=sys.stderr)
     return cached
+
+
+def _is_on_the_hub(model: str) -> bool:
+    """Whether it is owner/name or owner/name/file.gguf, perhaps with @revision, and no path."""
+    from penlight.checkpoints.hub import is_hub_id
+
+    return (
+        is_hub_id(model)
+        and model[0] != "."
+        and (model.count("/") == 2 or Path(model).suffix != ".gguf")
+        and not Path(model).exists()
+    )
+
+
+def _check_exists(model: str) -> None:
+    if not Path(model).exists() and not _is_on_the_hub(model):
+        raise CheckpointError(
+            f"[{model}] expected a .pte file, a checkpoint or a hub id (owner/name) but there is "
+            "no such file or folder; check the path"
+        )
 
 
 def _is_program(path: Path) -> bool:
@@ -51,26 +86,14 @@ def _stem(model: str) -> str:
 
 
 def _key(model: str) -> str:
-    """Changes whenever the checkpoint's files or this package do; a hub id is taken at its word."""
-    from penlight.checkpoints.hub import is_hub_id
-
+    """Changes whenever the checkpoint's files or this package do; of a hub id, with its name."""
     package = Path(penlight.__file__).parent
     newest = max(file.stat().st_mtime_ns for file in package.rglob("*.py"))
     digest = hashlib.sha256(f"{penlight.__version__} {newest}".encode())
     path = Path(model)
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file())
-    elif path.exists():
-        files = [path]
-    elif is_hub_id(model) and model[0] != "." and (model.count("/") == 2 or path.suffix != ".gguf"):
-        files = []  # owner/name or owner/name/file.gguf
-    else:
-        raise CheckpointError(
-            f"[{model}] expected a .pte file, a checkpoint or a hub id (owner/name) but there is "
-            "no such file or folder; check the path"
-        )
-    digest.update(os.fsencode(path.resolve()) if files else model.encode())
-    for file in files:
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    digest.update(os.fsencode(path.resolve()) if path.exists() else model.encode())
+    for file in files if path.exists() else []:
         status = file.stat()
         digest.update(os.fsencode(f"{file.name} {status.st_size} {status.st_mtime_ns}"))
     return digest.hexdigest()[:16]
