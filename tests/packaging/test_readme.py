@@ -47,6 +47,7 @@ def test_python_and_shell_of_the_readme_run_in_order(tmp_path: Path) -> None:
     assert outputs[0].endswith("The capital of France is Paris.\n")
     assert len(outputs[1].split()) > 3
     assert outputs[3].startswith("3.0\n")
+    assert " Paris" in outputs[-1]
     assert outputs[-1].rstrip().endswith("3")
 
 

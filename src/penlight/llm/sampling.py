@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -66,7 +66,7 @@ class Sampling:
 
     def native(self) -> abi.Sampling:
         """As the C layer takes it. Raises RuntimeFailure where a value has the wrong type."""
-        native = abi.Sampling(seed=secrets.randbits(64) if self.seed is None else self._seed())
+        native = abi.Sampling(seed=int.from_bytes(os.urandom(8)) if self.seed is None else self._seed())
         for name in _NUMBERS:
             setattr(native, name, self._number(name))
         return native
