@@ -66,7 +66,8 @@ class Sampling:
 
     def native(self) -> abi.Sampling:
         """As the C layer takes it. Raises RuntimeFailure where a value has the wrong type."""
-        native = abi.Sampling(seed=int.from_bytes(os.urandom(8)) if self.seed is None else self._seed())
+        seed = int.from_bytes(os.urandom(8)) if self.seed is None else self._seed()
+        native = abi.Sampling(seed=seed)
         for name in _NUMBERS:
             setattr(native, name, self._number(name))
         return native
