@@ -66,6 +66,7 @@ void penlight_llm_get_info(const penlight_llm* llm, penlight_llm_info* info) {
     info->eos_count = llm->eos_ids.size();
     info->context_used = static_cast<uint32_t>(llm->cached.size());
     info->load_seconds = llm->load_seconds;
+    info->draft_length = llm->verify_length ? llm->verify_length - 1 : 0;
 }
 
 penlight_llm_sampling penlight_llm_default_sampling(const penlight_llm*) {

@@ -25,6 +25,11 @@ Status check_request(const penlight_llm& llm, const penlight_llm_request& reques
                           "expected stop strings of at least one byte but number %zu is empty", i);
         }
     }
+    if (request.speculation > PENLIGHT_LLM_SPECULATION_ALWAYS) {
+        return report(error, Status::invalid_argument, "llm speculation",
+                      "expected auto (0), off (1) or always (2) but got %u; choose one",
+                      request.speculation);
+    }
     if (request.stop_string_count && llm.vocabulary_count == 0) {
         return report(error, Status::unsupported, "llm",
                       "stop strings need the named data penlight.vocabulary, which this program "
@@ -80,7 +85,7 @@ penlight_llm_stop reason_to_stop(const penlight_llm& llm, const penlight_llm_req
 
 // Hand one token to the caller: its text, or at the end all text that was held back.
 Status deliver(penlight_llm& llm, const penlight_llm_request& request, int32_t token,
-               penlight_llm_result* result, penlight_error* error) {
+               const float* logits, penlight_llm_result* result, penlight_error* error) {
     const char* bytes = "";
     size_t size = 0;
     bool stop_id = reason_to_stop(llm, request, token, 0) == PENLIGHT_LLM_STOP_EOS;
@@ -95,7 +100,7 @@ Status deliver(penlight_llm& llm, const penlight_llm_request& request, int32_t t
     if (!fits) return report(error, Status::out_of_memory, "llm", "no memory is left");
     if (!request.on_token) return Status::ok;
     float probability = request.log_probabilities
-                            ? log_probability(llm.logits.data(), llm.vocabulary_size, token)
+                            ? log_probability(logits, llm.vocabulary_size, token)
                             : std::numeric_limits<float>::quiet_NaN();
     bool last = result->stop != PENLIGHT_LLM_STOP_NONE;
     const char* text = last ? (tail.data() ? tail.data() : "") : llm.text.ready();
@@ -106,37 +111,91 @@ Status deliver(penlight_llm& llm, const penlight_llm_request& request, int32_t t
     return Status::ok;
 }
 
-Status decode(penlight_llm& llm, const penlight_llm_request& request, double begin,
-              penlight_llm_result* result, penlight_error* error) {
-    Buffer<int32_t> history;  // prompt and answer, which the penalties look at
-    if (!history.append(request.tokens, request.token_count)) {
-        return report(error, Status::out_of_memory, "llm", "no memory is left");
-    }
-    llm.sampler.start(request.sampling);
-    llm.text.start(request.stop_strings, request.stop_string_count);
-    double first = 0;
-    while (result->stop == PENLIGHT_LLM_STOP_NONE) {
-        if (result->generated_tokens) {
-            PENLIGHT_TRY(step(llm, &history[history.size() - 1], 1, error));
+// The answer, token by token. llm.speculation holds prompt and answer, which the penalties look at.
+class Decoder {
+  public:
+    Decoder(penlight_llm& llm, const penlight_llm_request& request, double begin,
+            penlight_llm_result* result)
+        : llm_(llm), request_(request), begin_(begin), result_(*result) {}
+
+    Status run(penlight_error* error) {
+        uint32_t mode = llm_.verify ? request_.speculation : PENLIGHT_LLM_SPECULATION_OFF;
+        if (!llm_.speculation.start(request_.tokens, request_.token_count, mode)) {
+            return report(error, Status::out_of_memory, "llm", "no memory is left");
         }
-        int32_t token = llm.sampler.sample(llm.logits.data(), history.data(), history.size());
+        llm_.sampler.start(request_.sampling);
+        llm_.text.start(request_.stop_strings, request_.stop_string_count);
+        if (result_.stop == PENLIGHT_LLM_STOP_NONE) PENLIGHT_TRY(take(llm_.logits, error));
+        while (result_.stop == PENLIGHT_LLM_STOP_NONE) PENLIGHT_TRY(advance(error));
+        return Status::ok;
+    }
+
+  private:
+    // One step: the last token, and after it a draft.
+    Status advance(penlight_error* error) {
+        Speculation& s = llm_.speculation;
+        int32_t tokens[most_tokens];
+        tokens[0] = s.tokens()[s.size() - 1];
+        size_t count = 1 + s.draft(tokens + 1, room());
+        double begin = now();
+        const float* rows = nullptr;
+        if (count == 1) {
+            PENLIGHT_TRY(step(llm_, tokens, 1, error));
+            rows = llm_.logits;
+        } else {
+            PENLIGHT_TRY(check(llm_, tokens, count, &rows, error));
+        }
+        s.measured(count, now() - begin);
+        result_.drafted_tokens += count - 1;
+        for (size_t i = 0; i < count && result_.stop == PENLIGHT_LLM_STOP_NONE; i++) {
+            // The cache holds more when all of a draft was run, but not more that is known to be
+            // right; whatever looks at it sees what it would without a draft.
+            if (count > 1 && !llm_.cached.push(tokens[i])) {
+                return report(error, Status::out_of_memory, "llm", "no memory is left");
+            }
+            PENLIGHT_TRY(take(rows + i * llm_.vocabulary_size, error));
+            if (i + 1 == count || s.tokens()[s.size() - 1] != tokens[i + 1]) break;
+            result_.accepted_tokens++;
+        }
+        return Status::ok;
+    }
+
+    // How long a draft may be.
+    size_t room() const {
+        if (!llm_.verify) return 0;
+        size_t most = std::min<size_t>(llm_.verify_length, most_tokens) - 1;
+        most = std::min(most, llm_.max_context - llm_.cached.size() - 1);
+        if (!request_.max_new_tokens) return most;
+        return std::min<size_t>(most, request_.max_new_tokens - result_.generated_tokens - 1);
+    }
+
+    // Draw the next token from its logits and deliver it.
+    Status take(const float* logits, penlight_error* error) {
+        Speculation& s = llm_.speculation;
+        int32_t token = llm_.sampler.sample(logits, s.tokens(), s.size());
         if (token < 0) {
             return report(error, Status::execution_failed, "llm",
                           "expected logits that are numbers but every one is NaN; the weights or "
                           "the export are broken");
         }
-        if (!history.push(token)) {
+        if (!s.push(token)) {
             return report(error, Status::out_of_memory, "llm", "no memory is left");
         }
-        if (result->generated_tokens++ == 0) {
-            first = now();
-            result->first_token_seconds = first - begin;
+        if (result_.generated_tokens++ == 0) {
+            first_ = now();
+            result_.first_token_seconds = first_ - begin_;
         }
-        PENLIGHT_TRY(deliver(llm, request, token, result, error));
-        result->decode_seconds = now() - first;
+        PENLIGHT_TRY(deliver(llm_, request_, token, logits, &result_, error));
+        result_.decode_seconds = now() - first_;
+        return Status::ok;
     }
-    return Status::ok;
-}
+
+    static constexpr size_t most_tokens = 64;  // of one step
+    penlight_llm& llm_;
+    const penlight_llm_request& request_;
+    double begin_, first_ = 0;
+    penlight_llm_result& result_;
+};
 
 }  // namespace
 
@@ -156,7 +215,7 @@ penlight_status penlight_llm_generate(penlight_llm* llm, const penlight_llm_requ
     llm->cancelled.store(false, std::memory_order_relaxed);
     Status status = check_request(*llm, *request, error);
     if (status == Status::ok) status = prefill(*llm, *request, result, error);
-    if (status == Status::ok) status = decode(*llm, *request, begin, result, error);
+    if (status == Status::ok) status = Decoder(*llm, *request, begin, result).run(error);
     result->prompt_tokens = request->token_count;
     result->context_used = llm->cached.size();
     return code(status);
@@ -175,12 +234,22 @@ penlight_status penlight_llm_score(penlight_llm* llm, const int32_t* tokens, siz
     Status status = check_tokens(*llm, tokens, count, error);
     if (status != Status::ok) return code(status);
     llm->cached.shrink(0);
-    for (size_t i = 0; i + 1 < count; i++) {
-        status = step(*llm, tokens + i, 1, error);
+    size_t most = llm->verify ? llm->verify_length : 1, v = llm->vocabulary_size;
+    for (size_t done = 0; done + 1 < count;) {
+        size_t n = std::min(most, count - 1 - done);
+        const float* rows = nullptr;
+        status = n > 1 ? check(*llm, tokens + done, n, &rows, error)
+                       : step(*llm, tokens + done, 1, error);
         if (status != Status::ok) return code(status);
-        const float* logits = llm->logits.data();
-        log_probabilities[i] = log_probability(logits, llm->vocabulary_size, tokens[i + 1]);
-        if (top) top[i] = argmax(logits, llm->vocabulary_size);
+        if (n > 1 && !llm->cached.append(tokens + done, n)) {
+            return code(report(error, Status::out_of_memory, "llm", "no memory is left"));
+        }
+        if (n == 1) rows = llm->logits;
+        for (size_t i = done; i < done + n; i++, rows += v) {
+            log_probabilities[i] = log_probability(rows, v, tokens[i + 1]);
+            if (top) top[i] = argmax(rows, v);
+        }
+        done += n;
     }
     return PENLIGHT_OK;
 }
@@ -198,6 +267,6 @@ penlight_status penlight_llm_forward(penlight_llm* llm, const int32_t* tokens, s
                         count, llm->cached.size(), llm->max_context);
     }
     if (status == Status::ok) status = advance(*llm, tokens, count, error);
-    if (status == Status::ok) *logits = llm->logits.data();
+    if (status == Status::ok) *logits = llm->logits;
     return code(status);
 }

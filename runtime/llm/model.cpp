@@ -5,6 +5,7 @@
 #include <limits>
 
 penlight_llm::~penlight_llm() {
+    penlight_method_free(verify);
     penlight_method_free(forward);
     if (owns_program) penlight_program_close(program);
 }
@@ -14,6 +15,7 @@ namespace penlight::llm {
 namespace {
 
 constexpr uint32_t default_chunk = 512;
+constexpr int64_t most_verified = 64;  // beyond this no draft pays
 constexpr int64_t most_context = 1 << 30;
 constexpr int64_t most_vocabulary = 1 << 26;
 
@@ -196,6 +198,43 @@ float widen_half(uint16_t half) {
     return value;
 }
 
+// Whether the program has a method verify of the shape that the header tells.
+bool has_verify(const penlight_llm& llm) {
+    penlight_program* p = llm.program;
+    size_t inputs = 0, outputs = 0;
+    penlight_value_info tokens, position, logits;
+    if (!has_method(p, "verify") ||
+        penlight_program_method_counts(p, "verify", &inputs, &outputs, nullptr) || inputs != 2 ||
+        outputs != 1 || penlight_program_input_info(p, "verify", 0, &tokens, nullptr) ||
+        penlight_program_input_info(p, "verify", 1, &position, nullptr) ||
+        penlight_program_output_info(p, "verify", 0, &logits, nullptr)) {
+        return false;
+    }
+    return tokens.tag == PENLIGHT_TENSOR && tokens.dtype == PENLIGHT_INT64 && tokens.rank == 2 &&
+           tokens.sizes[0] == 1 && tokens.sizes[1] >= 2 && tokens.dynamism != PENLIGHT_STATIC &&
+           position.tag == PENLIGHT_TENSOR && position.dtype == PENLIGHT_INT64 &&
+           position.rank == 1 && position.sizes[0] == 1 && logits.tag == PENLIGHT_TENSOR &&
+           logits.dtype == PENLIGHT_FLOAT && logits.rank == 3 && logits.sizes[0] == 1 &&
+           logits.sizes[1] == tokens.sizes[1] && logits.sizes[2] == llm.vocabulary_size;
+}
+
+// Without one, or with one of another state, there is no speculation, and nothing else is missing.
+Status load_verify(penlight_llm& llm, penlight_error* error) {
+    if (!has_verify(llm)) return Status::ok;
+    penlight_value_info tokens;
+    PENLIGHT_TRY(status_of(penlight_program_input_info(llm.program, "verify", 0, &tokens, error)));
+    penlight_error local{};
+    Status status =
+        status_of(penlight_method_load_sharing(llm.forward, "verify", &llm.verify, &local));
+    if (status == Status::invalid_argument) return Status::ok;
+    if (status != Status::ok) {
+        if (error) *error = local;
+        return status;
+    }
+    llm.verify_length = static_cast<uint32_t>(std::min<int64_t>(tokens.sizes[1], most_verified));
+    return Status::ok;
+}
+
 // The last row of logits [1,V] or [1,T,V], as float32.
 Status take_logits(penlight_llm& llm, penlight_error* error) {
     const penlight_value* value = nullptr;
@@ -208,11 +247,12 @@ Status take_logits(penlight_llm& llm, penlight_error* error) {
                       "expected logits of %lld tokens but got %lld numbers",
                       static_cast<long long>(v), static_cast<long long>(n));
     }
-    float* out = llm.logits.data();
     if (tensor.dtype == PENLIGHT_FLOAT) {
-        std::memcpy(out, tensor.ptr<float>() + (n - v), static_cast<size_t>(v) * sizeof(float));
+        llm.logits = tensor.ptr<float>() + (n - v);
         return Status::ok;
     }
+    float* out = llm.wide.data();
+    llm.logits = out;
     const uint16_t* in = tensor.ptr<uint16_t>() + (n - v);
     for (int64_t i = 0; i < v; i++) {
         uint32_t bits = static_cast<uint32_t>(in[i]) << 16;
@@ -236,12 +276,15 @@ Status open_model(penlight_llm& llm, const penlight_llm_options& options, penlig
     PENLIGHT_TRY(check_forward(llm, error));
     PENLIGHT_TRY(read_constants(llm, options, error));
     PENLIGHT_TRY(read_vocabulary(llm, error));
-    if (!llm.input.resize(llm.chunk) || !llm.logits.resize(llm.vocabulary_size) ||
-        !llm.sampler.prepare(llm.vocabulary_size)) {
+    PENLIGHT_TRY(
+        status_of(penlight_method_load(llm.program, "forward", nullptr, &llm.forward, error)));
+    PENLIGHT_TRY(load_verify(llm, error));
+    if (!llm.input.resize(std::max(llm.chunk, llm.verify_length)) ||
+        !llm.wide.resize(llm.vocabulary_size) || !llm.sampler.prepare(llm.vocabulary_size)) {
         return report(error, Status::out_of_memory, "llm",
                       "no memory is left for a vocabulary of %u tokens", llm.vocabulary_size);
     }
-    return status_of(penlight_method_load(llm.program, "forward", nullptr, &llm.forward, error));
+    return Status::ok;
 }
 
 Status check_tokens(const penlight_llm& llm, const int32_t* tokens, size_t count,
@@ -267,9 +310,13 @@ Status check_tokens(const penlight_llm& llm, const int32_t* tokens, size_t count
     return Status::ok;
 }
 
-Status step(penlight_llm& llm, const int32_t* tokens, size_t count, penlight_error* error) {
+namespace {
+
+// Run a method that takes at most `most` tokens on those after what the cache holds.
+Status run(penlight_llm& llm, penlight_method* method, size_t most, const int32_t* tokens,
+           size_t count, penlight_error* error) {
     size_t position = llm.cached.size();
-    if (count == 0 || count > llm.chunk || position + count > llm.max_context) {
+    if (count == 0 || count > most || position + count > llm.max_context) {
         return report(error, Status::invalid_argument, "llm",
                       "expected room for %zu tokens but %zu of %u are used; drop earlier turns",
                       count, position, llm.max_context);
@@ -281,13 +328,37 @@ Status step(penlight_llm& llm, const int32_t* tokens, size_t count, penlight_err
     ids.dtype = PENLIGHT_INT64, ids.rank = 2, ids.sizes = shape, ids.data = llm.input.data();
     penlight_tensor where{};
     where.dtype = PENLIGHT_INT64, where.rank = 1, where.sizes = &one, where.data = &start;
-    PENLIGHT_TRY(status_of(penlight_method_set_input_tensor(llm.forward, 0, &ids, error)));
-    PENLIGHT_TRY(status_of(penlight_method_set_input_tensor(llm.forward, 1, &where, error)));
-    PENLIGHT_TRY(status_of(penlight_method_execute(llm.forward, error)));
+    PENLIGHT_TRY(status_of(penlight_method_set_input_tensor(method, 0, &ids, error)));
+    PENLIGHT_TRY(status_of(penlight_method_set_input_tensor(method, 1, &where, error)));
+    return status_of(penlight_method_execute(method, error));
+}
+
+}  // namespace
+
+Status step(penlight_llm& llm, const int32_t* tokens, size_t count, penlight_error* error) {
+    PENLIGHT_TRY(run(llm, llm.forward, llm.chunk, tokens, count, error));
     PENLIGHT_TRY(take_logits(llm, error));
     if (!llm.cached.append(tokens, count)) {
         return report(error, Status::out_of_memory, "llm", "no memory is left");
     }
+    return Status::ok;
+}
+
+Status check(penlight_llm& llm, const int32_t* tokens, size_t count, const float** rows,
+             penlight_error* error) {
+    PENLIGHT_TRY(run(llm, llm.verify, llm.verify_length, tokens, count, error));
+    const penlight_value* value = nullptr;
+    PENLIGHT_TRY(status_of(penlight_method_output(llm.verify, 0, &value, error)));
+    const auto& tensor = *static_cast<const Tensor*>(value->as.tensor);
+    auto wanted = static_cast<int64_t>(count * llm.vocabulary_size);
+    if (tensor.dtype != PENLIGHT_FLOAT || tensor.numel() != wanted || !tensor.data ||
+        !tensor.contiguous()) {
+        return report(error, Status::execution_failed, "verify",
+                      "expected the logits of %zu tokens but got %lld numbers; export the model "
+                      "again",
+                      count, static_cast<long long>(tensor.numel()));
+    }
+    *rows = tensor.ptr<float>();
     return Status::ok;
 }
 

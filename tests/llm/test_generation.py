@@ -264,6 +264,8 @@ def test_scores_are_log_probabilities(llm: LLM, toy: Toy) -> None:
         {"stop": [""]},
         {"stop": ["a\0b"]},
         {"warmth": 1},
+        {"speculation": "maybe"},
+        {"speculation": True},
     ],
 )
 def test_settings_out_of_range_are_refused(llm: LLM, settings: dict[str, object]) -> None:

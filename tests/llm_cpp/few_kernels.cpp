@@ -9,13 +9,15 @@
     X("aten::div.Scalar_out", div_Scalar_out)       \
     X("aten::div.out", div_Tensor_out)              \
     X("aten::embedding.out", embedding_out)         \
+    X("aten::full.out", full_out)                   \
     X("aten::index_put_", index_put_)               \
     X("aten::lt.Tensor_out", lt_Tensor_out)         \
     X("aten::mul.out", mul_Tensor_out)              \
     X("aten::select_copy.int_out", select_copy_out) \
     X("aten::sum.IntList_out", sum_IntList_out)     \
     X("aten::sym_size.int", sym_size_int)           \
-    X("executorch_prim::et_view.default", et_view)
+    X("executorch_prim::et_view.default", et_view)  \
+    X("executorch_prim::sub.Scalar", prim_sub)
 
 namespace penlight {
 

@@ -85,6 +85,51 @@ std::vector<char> read(const std::string& path) {
     return data;
 }
 
+// Everything a caller sees of an answer, in order.
+struct Seen {
+    std::vector<int32_t> tokens;
+    std::vector<float> log_probabilities;
+    std::string text;
+    std::vector<size_t> cached;  // how many tokens the cache is said to hold, at each call
+    size_t stop_after = SIZE_MAX;
+    size_t cancel_after = SIZE_MAX;
+    penlight_llm* llm = nullptr;
+    penlight_llm_stop stop = PENLIGHT_LLM_STOP_NONE;
+    size_t drafted = 0, accepted = 0;
+
+    static bool take(void* user, int32_t token, float probability, const char* text, size_t size) {
+        auto& seen = *static_cast<Seen*>(user);
+        seen.tokens.push_back(token);
+        seen.log_probabilities.push_back(probability);
+        seen.text += std::string(text, size) + "|";
+        size_t count = 0;
+        penlight_llm_tokens(seen.llm, &count);
+        seen.cached.push_back(count);
+        if (seen.tokens.size() == seen.cancel_after) penlight_llm_cancel(seen.llm);
+        return seen.tokens.size() < seen.stop_after;
+    }
+    bool operator==(const Seen& other) const {
+        return tokens == other.tokens && log_probabilities == other.log_probabilities &&
+               text == other.text && cached == other.cached && stop == other.stop;
+    }
+};
+
+Seen see(Model& model, penlight_llm_speculation mode, Seen seen = {}, uint32_t count = 40) {
+    Request request(model, count);
+    seen.llm = model.llm;
+    request.request.user = &seen;
+    request.request.on_token = Seen::take;
+    request.request.speculation = mode;
+    request.request.sampling.frequency_penalty = -0.5f;  // it repeats itself
+    request.request.sampling.temperature = 0.4f;
+    penlight_llm_truncate(model.llm, 0);
+    EXPECT(request.run(model) == PENLIGHT_OK);
+    seen.stop = request.result.stop;
+    seen.drafted = request.result.drafted_tokens;
+    seen.accepted = request.result.accepted_tokens;
+    return seen;
+}
+
 struct Hostile {
     const char* program;
     const char* message;  // a part of it
@@ -105,6 +150,61 @@ CLAIM(the_toy_generates_text) {
     Request request(model, 20);
     EXPECT(request.run(model) == PENLIGHT_OK);
     EXPECT(request.result.generated_tokens == 20 && request.bytes > 20);
+}
+
+CLAIM(callbacks_see_the_same_with_and_without_drafts) {
+    Model model("toy");
+    Seen plain = see(model, PENLIGHT_LLM_SPECULATION_OFF);
+    Seen drafted = see(model, PENLIGHT_LLM_SPECULATION_ALWAYS);
+    EXPECT(plain == drafted && plain == see(model, PENLIGHT_LLM_SPECULATION_AUTO));
+    EXPECT(plain.drafted == 0 && drafted.accepted > 15 && drafted.drafted >= drafted.accepted);
+}
+
+CLAIM(an_answer_is_stopped_within_a_draft) {
+    Model model("toy");
+    for (size_t n = 1; n < 40; n++)
+        for (bool cancels : {false, true}) {
+            Seen seen;
+            (cancels ? seen.cancel_after : seen.stop_after) = n;
+            Seen plain = see(model, PENLIGHT_LLM_SPECULATION_OFF, seen);
+            EXPECT(plain == see(model, PENLIGHT_LLM_SPECULATION_ALWAYS, seen));
+            EXPECT(plain.tokens.size() == n + cancels);
+            EXPECT(plain.stop == (!cancels      ? PENLIGHT_LLM_STOP_CALLBACK
+                                  : n + 1 == 40 ? PENLIGHT_LLM_STOP_LENGTH
+                                                : PENLIGHT_LLM_STOP_CANCELLED));
+        }
+}
+
+CLAIM(a_verify_that_is_none_is_not_used) {
+    Model toy("toy");
+    penlight_llm_info info;
+    penlight_llm_get_info(toy.llm, &info);
+    EXPECT(info.draft_length == 7);
+    Seen expected = see(toy, PENLIGHT_LLM_SPECULATION_OFF);
+    for (const char* name :
+         {"alone", "verify_of_another_state", "verify_last_only", "verify_narrow"}) {
+        Model model(name);
+        EXPECT(model.llm);
+        penlight_llm_get_info(model.llm, &info);
+        EXPECT(info.draft_length == 0);
+        Seen seen = see(model, PENLIGHT_LLM_SPECULATION_ALWAYS);
+        EXPECT(seen == expected && seen.drafted == 0);
+    }
+    Model shrinking("verify_shrinking");
+    Request request(shrinking, 40);
+    request.request.speculation = PENLIGHT_LLM_SPECULATION_ALWAYS;
+    request.request.sampling.frequency_penalty = -5;
+    EXPECT(request.run(shrinking) == PENLIGHT_EXECUTION_FAILED);
+    EXPECT(std::strstr(shrinking.error.message, "[verify] expected the logits of"));
+}
+
+CLAIM(speculation_is_one_of_three) {
+    Model model("toy");
+    for (uint32_t mode : {3u, 1u << 20, UINT32_MAX}) {
+        Request request(model, 4);
+        request.request.speculation = mode;
+        EXPECT(request.run(model) == PENLIGHT_INVALID_ARGUMENT);
+    }
 }
 
 CLAIM(hostile_programs_are_refused_when_opened) {
@@ -231,7 +331,8 @@ static void fail_each(size_t& left) {
             if (model.llm) {
                 Request request(model, 12);
                 request.request.sampling.temperature = 1;
-                request.request.sampling.presence_penalty = 1;
+                request.request.sampling.presence_penalty = -1;
+                request.request.speculation = PENLIGHT_LLM_SPECULATION_ALWAYS;
                 request.request.stop_strings = request.stops;
                 request.request.stop_string_count = 1;
                 status = request.run(model);
@@ -254,6 +355,8 @@ CLAIM(another_thread_cancels) {
     for (int round = 0; round < 20; round++) {
         Request request(model, 0);
         request.request.max_new_tokens = 0;
+        request.request.sampling.frequency_penalty = -5;
+        request.request.speculation = PENLIGHT_LLM_SPECULATION_ALWAYS;
         std::atomic<bool> over{false};
         std::thread canceller([&] {
             while (!over) penlight_llm_cancel(model.llm);

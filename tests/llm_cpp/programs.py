@@ -12,7 +12,7 @@ from torch import nn
 from penlight import to_edge
 from penlight.llm.tokenizer import vocabulary_table
 from penlight.program.write import Blob
-from tests.llm.conftest import CHUNK, CONTEXT, Toy, tokenizer_json, words
+from tests.llm.conftest import CHUNK, CONTEXT, Toy, Verify, tokenizer_json, words
 
 VOCABULARY = len(words())
 TABLE = bytes(vocabulary_table(tokenizer_json(), VOCABULARY))
@@ -58,10 +58,35 @@ class Wrong(nn.Module):
         return logits.to(torch.int64) if self.kind == "logits_integers" else logits
 
 
+class WrongVerify(Verify):
+    """A verify that is not what drafts need."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(VOCABULARY)
+        self.kind = kind
+        if kind == "of_another_state":
+            self.register_buffer("more", torch.zeros(1))
+
+    def forward(self, tokens: torch.Tensor, input_pos: torch.Tensor) -> torch.Tensor:
+        logits = self.every(tokens, input_pos)
+        if self.kind == "of_another_state":
+            self.more.add_(1)
+            return logits + self.more
+        if self.kind == "shrinking":  # the bounds of its sizes are right, and the sizes are not
+            return torch.zeros(1, CHUNK + 2 - tokens.shape[1], VOCABULARY) + logits.sum()
+        return logits[:, -1] if self.kind == "last_only" else logits[:, :, :-1]
+
+
 def write_all(folder: Path) -> None:
     """A file <name>.pte for each."""
     toy = _capture(Toy(VOCABULARY).eval())
-    _save(folder / "toy.pte", toy, CONSTANTS, TABLE)
+    both = {"forward": toy, "verify": _capture(Verify(VOCABULARY).eval())}
+    _save(folder / "toy.pte", both, CONSTANTS, TABLE)
+    _save(folder / "alone.pte", toy, CONSTANTS, TABLE)
+    for kind in ("of_another_state", "last_only", "narrow", "shrinking"):
+        least = 2 if kind == "shrinking" else 1
+        wrong = {"forward": toy, "verify": _capture(WrongVerify(kind).eval(), least=least)}
+        _save(folder / f"verify_{kind}.pte", wrong, CONSTANTS, TABLE)
     for name, table in TABLES.items():
         _save(folder / f"{name}.pte", toy, CONSTANTS, table)
     for name, numbers in NUMBERS.items():
@@ -72,8 +97,8 @@ def write_all(folder: Path) -> None:
     _save(folder / "inputs_three.pte", three, {}, TABLE)
 
 
-def _capture(module: nn.Module, *more: torch.Tensor) -> Any:
-    length = torch.export.Dim("length", min=1, max=CHUNK)
+def _capture(module: nn.Module, *more: torch.Tensor, least: int = 1) -> Any:
+    length = torch.export.Dim("length", min=least, max=CHUNK)
     shapes: list[Any] = [{1: length}, {}]
     if more:
         shapes.append(tuple({} for _ in more))

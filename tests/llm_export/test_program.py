@@ -15,6 +15,7 @@ from references import reference
 
 import penlight
 from penlight.llm.export import ExportReport, export_llm
+from penlight.llm.verify import VERIFY_LENGTH
 from penlight.program.read import read_program
 from penlight.program.schema import KernelCall, Tensor
 
@@ -34,7 +35,8 @@ def test_constant_methods_are_those_that_executorch_runners_ask_for(report: Expo
 
     program = Runtime.get().load_program(report.path)
     found = {
-        n: list(program.load_method(n).execute([])) for n in program.method_names - {"forward"}
+        n: list(program.load_method(n).execute([]))
+        for n in program.method_names - {"forward", "verify"}
     }
     assert found == {
         "get_bos_id": [1],
@@ -114,6 +116,25 @@ def test_caches_are_the_only_values_in_the_memory_of_state(report: ExportReport)
         if isinstance(tensor, Tensor) and tensor.allocation_info:
             is_cache = tensor.sizes == [1, CONTEXT, 2, 8]
             assert (tensor.allocation_info.memory_id == state) is is_cache
+
+
+def test_both_methods_plan_the_same_state(report: ExportReport) -> None:
+    """Tensors of one name are one tensor, in a memory of their own (ExecuTorch's convention)."""
+    with read_program(report.path) as file:
+        plans = {plan.name: plan for plan in file.program.execution_plan}
+    states = {}
+    for name in ("forward", "verify"):
+        tensors: list[Any] = [value.val for value in plans[name].values]
+        states[name] = [
+            (t.extra_tensor_info.fully_qualified_name, t.sizes, t.scalar_type, t.allocation_info)
+            for t in tensors
+            if isinstance(t, Tensor) and t.extra_tensor_info and t.allocation_info
+        ]
+    assert len(states["forward"]) == 2 * LAYERS
+    assert states["forward"] == states["verify"]
+    sizes = {name: plans[name].non_const_buffer_sizes for name in states}
+    assert sizes["forward"][2] == sizes["verify"][2]
+    assert sizes["verify"][1] <= sizes["forward"][1] + VERIFY_LENGTH * VOCABULARY * 4
 
 
 @pytest.mark.parametrize(("asked", "given"), [(24, 24), (None, CONTEXT), (1000, CONTEXT)])

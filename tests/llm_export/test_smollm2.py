@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import penlight
 
 
@@ -17,6 +19,32 @@ def test_it_answers_and_ends_its_answer(smollm2: Path) -> None:
     assert "Tokyo" in answer
     assert answer.stop == "end"
     assert "<|im_end|>" not in answer
+
+
+EDIT = (
+    "Correct the spelling of this text and answer with the whole text:\n\nThe goverment of the "
+    "country decided to build a new library in the centre of the city. The building will have five "
+    "floors and a large garden where peple can read."
+)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 0}, {"temperature": 0.8, "seed": 3, "top_p": 0.9}]
+)
+def test_drafts_change_nothing_of_its_answer(smollm2: Path, settings: dict[str, float]) -> None:
+    answers = []
+    for threads, mode in ((1, "off"), (2, "auto"), (2, "always")):
+        with penlight.LLM(smollm2, context=256, threads=threads) as llm:
+            answers.append(
+                llm.chat(
+                    [{"role": "user", "content": EDIT}],
+                    max_new_tokens=50,
+                    speculation=mode,
+                    **settings,
+                )
+            )
+    assert answers[0].tokens == answers[1].tokens == answers[2].tokens
+    assert answers[2].statistics.accepted_tokens > 10
 
 
 def test_its_card_names_the_file_it_was_made_from(smollm2: Path, smollm2_gguf: Path) -> None:

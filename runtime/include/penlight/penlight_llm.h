@@ -11,7 +11,9 @@
  *
  * The layer knows programs only through penlight.h. It expects a method
  *   forward(tokens int64 [1,T], input_pos int64 [1]) -> logits float32 [1,V] of the last token
- * whose cache is mutable state, and the constant methods that exporters for language models write
+ * whose cache is mutable state, perhaps
+ *   verify(tokens int64 [1,T], input_pos int64 [1]) -> logits float32 [1,T,V] of every token
+ * on the same state, and the constant methods that exporters for language models write
  * (get_max_seq_len, get_max_context_len, get_vocab_size, get_bos_id, get_eos_ids, use_kv_cache).
  * Text comes from the named data "penlight.vocabulary" (see format.md); without it, tokens only.
  *
@@ -22,6 +24,10 @@
  *
  * The cache. The handle remembers which tokens the cache holds; a request whose tokens begin with
  * the same ones computes only the rest. Same seed, same tokens: whatever the thread count.
+ *
+ * Speculation. With verify, tokens that the text suggests (what followed the last ones when they
+ * occurred before) are checked together, for little more than the time of one. Every token is
+ * still drawn from its own logits, in order: the answer is the same with and without.
  */
 #ifndef PENLIGHT_PENLIGHT_LLM_H
 #define PENLIGHT_PENLIGHT_LLM_H
@@ -48,6 +54,7 @@ typedef struct penlight_llm_info {
     size_t eos_count;
     uint32_t context_used; /* tokens the cache holds now */
     double load_seconds;
+    uint32_t draft_length; /* most tokens drafted at once; 0: the program has no verify */
 } penlight_llm_info;
 
 /* The order in which they apply: penalties, temperature, top_k, typical_p, top_p, min_p. */
@@ -63,6 +70,12 @@ typedef struct penlight_llm_sampling {
     uint32_t penalty_window;  /* how many last tokens the penalties look at; 0: all */
     uint64_t seed;
 } penlight_llm_sampling;
+
+typedef enum penlight_llm_speculation {
+    PENLIGHT_LLM_SPECULATION_AUTO = 0, /* where it is likely to be faster */
+    PENLIGHT_LLM_SPECULATION_OFF = 1,
+    PENLIGHT_LLM_SPECULATION_ALWAYS = 2 /* wherever there is something to try */
+} penlight_llm_speculation;
 
 typedef enum penlight_llm_stop {
     PENLIGHT_LLM_STOP_NONE = 0,
@@ -96,6 +109,7 @@ typedef struct penlight_llm_request {
     penlight_llm_on_token on_token;     /* may be NULL */
     penlight_llm_on_prefill on_prefill; /* may be NULL */
     void* user;
+    uint32_t speculation; /* penlight_llm_speculation */
 } penlight_llm_request;
 
 typedef struct penlight_llm_result {
@@ -107,6 +121,8 @@ typedef struct penlight_llm_result {
     double first_token_seconds; /* from the call to the first token */
     double decode_seconds;      /* from the first token to the last */
     size_t context_used;
+    size_t drafted_tokens;  /* that were checked */
+    size_t accepted_tokens; /* of those, in the answer */
 } penlight_llm_result;
 
 PENLIGHT_API penlight_status penlight_llm_open(penlight_runtime* runtime, const char* path,

@@ -206,6 +206,8 @@ def _print_statistics(conversation: Conversation) -> None:
     table.add_row("first token", f"after {1000 * s.first_token_seconds:.0f} ms")
     table.add_row("answer", f"{s.generated_tokens} tokens, ended by: {answer.stop}")
     table.add_row("decode", f"{s.decode_speed:.1f} tokens/s")
+    if s.drafted_tokens:
+        table.add_row("guesses", f"{s.accepted_tokens} of {s.drafted_tokens} tokens came true")
     table.add_row("context", f"{s.context_used} of {s.context_length} tokens")
     table.add_row("load", f"{1000 * s.load_seconds:.0f} ms")
     console.print(table)

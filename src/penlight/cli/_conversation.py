@@ -36,6 +36,7 @@ class Conversation:
         settings = llm.defaults.changed(sampling)
         settings.native()
         settings.length()
+        settings.drafting()
         self.begin(system)
 
     def begin(self, system: str | None) -> None:

@@ -66,6 +66,15 @@ Stop = Annotated[
     list[str] | None,
     typer.Option("--stop", metavar="TEXT", help="End the answer before this; repeatable."),
 ]
+Speculation = Annotated[
+    str | None,
+    typer.Option(
+        "--speculation",
+        metavar="WHEN",
+        help="Guess from the text and check several tokens at once: auto, always or off. "
+        "Changes the speed, not the answer.",
+    ),
+]
 Context = Annotated[
     int | None,
     typer.Option("--context", "-c", min=1, metavar="N", help="Tokens to remember at most."),
@@ -95,6 +104,7 @@ def chat(
     seed: Seed = None,
     max_tokens: MaxTokens = None,
     stop: Stop = None,
+    speculation: Speculation = None,
     context: Context = None,
     threads: Threads = None,
     raw: Raw = False,
@@ -117,6 +127,7 @@ def chat(
         "seed": seed,
         "max_new_tokens": max_tokens,
         "stop": stop,
+        "speculation": speculation,
     }
     sampling: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for text in (prompt, system, *(stop or [])):

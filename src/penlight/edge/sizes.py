@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.utils._sympy.value_ranges import bound_sympy
 
 from penlight.errors import ExportError
 
@@ -32,8 +33,10 @@ def same_shape(left: Sequence[Any], right: Sequence[Any]) -> bool:
     return len(left) == len(right) and all(map(same, left, right))
 
 
-def upper_bound(size: Any, where: str) -> int:
+def upper_bound(size: Any, where: str, ranges: Mapping[Any, Any] | None = None) -> int:
     """The largest value a size can take.
+
+    ranges: by symbol, what it lies in, where that is narrower than when it was captured.
 
     Raises:
         ExportError: the size has no upper bound.
@@ -41,7 +44,8 @@ def upper_bound(size: Any, where: str) -> int:
     if isinstance(size, int):
         return size
     expression = size.node.expr
-    bound = size.node.shape_env.bound_sympy(expression).upper
+    known = {**size.node.shape_env.var_to_range, **(ranges or {})}
+    bound = bound_sympy(expression, known).upper
     try:
         value = math.floor(bound)
     except (TypeError, OverflowError, AttributeError):

@@ -22,7 +22,17 @@ from typing import Any
 
 from penlight.runtime import abi
 
-__all__ = ["Info", "OnPrefill", "OnToken", "Options", "Request", "Result", "Sampling", "Stop"]
+__all__ = [
+    "Info",
+    "OnPrefill",
+    "OnToken",
+    "Options",
+    "Request",
+    "Result",
+    "Sampling",
+    "Speculation",
+    "Stop",
+]
 
 
 class Stop(enum.IntEnum):
@@ -35,6 +45,14 @@ class Stop(enum.IntEnum):
     CONTEXT = 4
     CANCELLED = 5
     CALLBACK = 6
+
+
+class Speculation(enum.IntEnum):
+    """penlight_llm_speculation: when tokens are drafted and checked together."""
+
+    AUTO = 0
+    OFF = 1
+    ALWAYS = 2
 
 
 class Options(ctypes.Structure):
@@ -55,6 +73,7 @@ class Info(ctypes.Structure):
         ("eos_count", c_size_t),
         ("context_used", c_uint32),
         ("load_seconds", c_double),
+        ("draft_length", c_uint32),
     ]
 
 
@@ -97,6 +116,7 @@ class Request(ctypes.Structure):
         ("on_token", OnToken),
         ("on_prefill", OnPrefill),
         ("user", c_void_p),
+        ("speculation", c_uint32),
     ]
 
 
@@ -112,6 +132,8 @@ class Result(ctypes.Structure):
         ("first_token_seconds", c_double),
         ("decode_seconds", c_double),
         ("context_used", c_size_t),
+        ("drafted_tokens", c_size_t),
+        ("accepted_tokens", c_size_t),
     ]
 
 

@@ -28,6 +28,8 @@ class Statistics:
     decode_seconds: float
     context_used: int
     context_length: int
+    drafted_tokens: int = 0  # guessed, and checked together
+    accepted_tokens: int = 0  # of those, in the answer
 
     @property
     def prefill_speed(self) -> float:

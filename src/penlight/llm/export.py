@@ -166,7 +166,8 @@ class _Job:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self, output: Path, digests: Callable[[], dict[str, str]]) -> ExportReport:
-        from penlight import to_edge
+        from penlight import EdgeProgramManager, to_edge
+        from penlight.llm.verify import verify_program
 
         begin = time.perf_counter()
         self.tell("capture the model", 0, 0)
@@ -176,7 +177,11 @@ class _Job:
             captured = self._capture(model)
             begin = self._lap("capture", begin)
             self.tell("lower the graph", 0, 0)
-            edge = to_edge(captured, constant_methods=self._constant_methods())
+            methods = {"forward": to_edge(captured).exported_program()}
+            # Where frequencies depend on the whole call's length, drafts would change the answer.
+            if not any(rope.switch for rope in (model.rope, model.local_rope) if rope):
+                methods["verify"] = verify_program(methods["forward"])
+            edge = EdgeProgramManager(methods, self._constant_methods())
             program = edge.to_executorch(constants=constants)
         begin = self._lap("lower", begin)
         self.tell("hash the checkpoint", 0, 0)

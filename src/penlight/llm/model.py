@@ -350,6 +350,7 @@ class LLM(Closing):
             ignore_eos=sampling.ignore_eos,
             stop_strings=(ctypes.c_char_p * len(stops))(*stops),
             stop_string_count=len(stops),
+            speculation=sampling.drafting(),
         )
 
     def _statistics(self, result: abi.Result) -> Statistics:
@@ -364,6 +365,8 @@ class LLM(Closing):
             decode_seconds=result.decode_seconds,
             context_used=result.context_used,
             context_length=info.max_context,
+            drafted_tokens=result.drafted_tokens,
+            accepted_tokens=result.accepted_tokens,
         )
 
     def score(self, text: str | Sequence[int]) -> Score:

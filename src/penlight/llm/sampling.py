@@ -36,6 +36,9 @@ class Sampling:
     top_p, typical_p, repetition_penalty: 1 is off. min_p, frequency_penalty, presence_penalty: 0 is
     off. seed: None draws one. stop: texts that end the answer and are not part of it. stop_ids:
     tokens that do, besides the model's own, which ignore_eos overrides.
+
+    speculation: "auto" guesses tokens from the text so far, and checks several at once, where that
+    is faster; "always" where it can be done; "off" never. It changes the speed and not the answer.
     """
 
     temperature: float = 0.0
@@ -52,6 +55,7 @@ class Sampling:
     stop: Sequence[str] = ()
     stop_ids: Sequence[int] = ()
     ignore_eos: bool = False
+    speculation: str = "auto"
 
     def changed(self, settings: Mapping[str, Any]) -> Sampling:
         """With some settings replaced. Raises RuntimeFailure on an unknown name."""
@@ -81,6 +85,13 @@ class Sampling:
         if whole and not 0 <= value < 1 << 32:
             raise self._wrong(name, "a number from 0 to 2^32 - 1", value)
         return float(value) if not whole else int(value)
+
+    def drafting(self) -> abi.Speculation:
+        """speculation as the C layer takes it. Raises RuntimeFailure on another word."""
+        words = {mode.name.lower(): mode for mode in abi.Speculation}
+        if not isinstance(self.speculation, str) or self.speculation not in words:
+            raise self._wrong("speculation", f"one of {', '.join(words)}", self.speculation)
+        return words[self.speculation]
 
     def length(self) -> int:
         """max_new_tokens, checked as `native` checks."""

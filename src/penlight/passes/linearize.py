@@ -357,7 +357,8 @@ class Linearizer:
                 f"[{label}] expected a dense tensor but got layout {example.layout}; "
                 "make it dense with .to_dense()"
             )
-        bounds = tuple(shapes.upper_bound(size, label) for size in example.shape)
+        ranges = self.graph.program.range_constraints
+        bounds = tuple(shapes.upper_bound(size, label, ranges) for size in example.shape)
         storage = Storage(shapes.nbytes(example.dtype, bounds), label=label)
         dynamic = not shapes.is_static(example.shape)
         return TensorValue(example.dtype, bounds, storage, dynamic)
