@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from references import LONGROPE, SIZES, VARIANTS, reference, saved
+from references import SIZES, VARIANTS, reference, saved
 
 import penlight
 from penlight.llm.export import export_llm
@@ -34,7 +33,7 @@ def check_rows(path: Path, threads: int = 1) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_of_every_architecture(variant: str, tmp_path: Path) -> None:
     folder = saved(reference(*VARIANTS[variant]), tmp_path / "model")
-    export_llm(folder, tmp_path / "model.pte", context=48)  # short of where longrope switches
+    export_llm(folder, tmp_path / "model.pte")
     check_rows(tmp_path / "model.pte")
 
 
@@ -46,13 +45,3 @@ def test_of_every_scheme(options: dict[str, str], threads: int, tmp_path: Path) 
     folder = saved(reference("Llama", {}), tmp_path / "model")
     export_llm(folder, tmp_path / "model.pte", **options)
     check_rows(tmp_path / "model.pte", threads)
-
-
-def test_a_model_whose_frequencies_depend_on_the_length_has_none(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {
-        "original_max_position_embeddings": 16,
-        "rope_parameters": LONGROPE,
-    }
-    folder = saved(reference("Phi3", changes), tmp_path / "model")
-    export_llm(folder, tmp_path / "model.pte")
-    assert "verify" not in penlight.load(tmp_path / "model.pte").methods

@@ -168,7 +168,6 @@ class _Job:
     def run(self, output: Path, digests: Callable[[], dict[str, str]]) -> ExportReport:
         from penlight import EdgeProgramManager, to_edge
         from penlight.llm.verify import verify_program
-        from penlight.models._layers import Rope
 
         begin = time.perf_counter()
         self.tell("capture the model", 0, 0)
@@ -179,9 +178,7 @@ class _Job:
             begin = self._lap("capture", begin)
             self.tell("lower the graph", 0, 0)
             methods = {"forward": to_edge(captured).exported_program()}
-            # Where frequencies depend on the whole call's length, drafts would change the answer.
-            if not any(isinstance(part, Rope) and part.switch for part in model.modules()):
-                methods["verify"] = verify_program(methods["forward"])
+            methods["verify"] = verify_program(methods["forward"])
             edge = EdgeProgramManager(methods, self._constant_methods())
             program = edge.to_executorch(constants=constants)
         begin = self._lap("lower", begin)
