@@ -101,9 +101,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[str]:
         if self._started:
-            raise RuntimeFailure(
-                "[stream] expected to be read once but it was begun before; ask the model again"
-            )
+            raise self._begun()
         self._started = True
         self._thread.start()
         try:
@@ -117,6 +115,20 @@ class Stream:
                 yield piece
         finally:
             self.close()
+
+    def read_all(self) -> Answer:
+        """The whole answer at once, made by the calling thread: no piece waits for another."""
+        if self._started:
+            raise self._begun()
+        self._started = True
+        self._answer = self._run(lambda piece: True)
+        return self._answer
+
+    @staticmethod
+    def _begun() -> RuntimeFailure:
+        return RuntimeFailure(
+            "[stream] expected to be read once but it was begun before; ask the model again"
+        )
 
     @property
     def answer(self) -> Answer:

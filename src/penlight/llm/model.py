@@ -240,12 +240,9 @@ class LLM(Closing):
         context: "error", or "drop_oldest", which leaves out whole turns after the system message.
         Raises TemplateError, RuntimeFailure.
         """
-        stream = self.stream(
+        return self.stream(
             messages, overflow=overflow, template_variables=template_variables, **sampling
-        )
-        for _ in stream:
-            pass
-        return stream.answer
+        ).read_all()
 
     def stream(
         self,
@@ -264,10 +261,7 @@ class LLM(Closing):
 
     def generate(self, prompt: str | Sequence[int], **sampling: Any) -> Answer:
         """Continue a text, or tokens, without a chat template. sampling: see `Sampling`."""
-        stream = self.stream_text(prompt, **sampling)
-        for _ in stream:
-            pass
-        return stream.answer
+        return self.stream_text(prompt, **sampling).read_all()
 
     def stream_text(
         self,
