@@ -9,6 +9,7 @@ from typing import Any
 
 from contenders import CONTENDERS, checkpoint
 from figures import Figures
+from lab import NOISE
 
 DECODE, PREFILL = "decode 4", "prefill 512"
 AIMED = {  # times the fastest peer, by model and threads
@@ -182,7 +183,7 @@ def exporting(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Reached]:
             f"{spelt(model)}: seconds to export",
             aim,
             slowest["wall_s"] if slowest else None,
-            f"{slowest['cpu_s']:.1f} s of CPU" if slowest else "",
+            cost_of(slowest) if slowest else "",
             True,
             1,
         )
@@ -196,6 +197,12 @@ def exporting(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Reached]:
             True,
             0,
         )
+
+
+def cost_of(record: Mapping[str, Any]) -> str:
+    """CPU seconds of an export, and whether its wall time was disturbed."""
+    noise = f"; others used {record['others']:.1f} cores meanwhile"
+    return f"{record['cpu_s']:.1f} s of CPU" + (noise if record["others"] > NOISE else "")
 
 
 def spelt(model: str) -> str:

@@ -171,6 +171,14 @@ CONTENDERS: Sequence[Contender] = (
         "penlight-q4-q8", "Penlight `q4`, 8-bit head", "penlight", holds=(OURS_4, OURS_8 + "; tied")
     ),
     Contender(
+        "penlight-drafting",
+        "Penlight `q4`, 8-bit head, drafting",
+        "penlight",
+        flags=("--speculation", "auto"),
+        file_of="penlight-q4-q8",
+        depth=False,
+    ),
+    Contender(
         "penlight-keep",
         "Penlight `keep` of the Q4_1 file",
         "penlight",

@@ -1,10 +1,17 @@
-"""Penlight, through its Python class."""
+"""Penlight, through its Python class.
+
+--speculation auto lets it draft from the text so far, as it does unless told otherwise; without,
+every token is a step of its own, as the other engines take them.
+"""
 
 from __future__ import annotations
+
+from dataclasses import fields
 
 from protocol import Timing, arguments, drive
 
 from penlight import LLM
+from penlight.llm.sampling import Sampling
 
 
 class Penlight:
@@ -22,5 +29,10 @@ class Penlight:
 
 
 if __name__ == "__main__":
-    options = arguments().parse_args()
-    drive(lambda model, threads: Penlight(model, threads, {}), options)
+    parser = arguments()
+    parser.add_argument("--speculation", default="off")
+    options = parser.parse_args()
+    known = {field.name for field in fields(Sampling)}
+    given = options.speculation != "off" or "speculation" in known
+    settings = {"speculation": options.speculation} if given else {}
+    drive(lambda model, threads: Penlight(model, threads, settings), options)
