@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
+#include "cache.h"
 #include "gemm.h"
 
 #define PENLIGHT_TARGET_FLOAT_ONLY
@@ -14,7 +16,7 @@ namespace penlight::kernels {
 namespace {
 
 Status check(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
-             const Tensor& input_pos, const Tensor& out) {
+             const Tensor& out) {
     if (q.rank != 4 || keys.rank != 4 || values.rank != 4 || q.size(0) != 1 || keys.size(0) != 1)
         return ctx.fail(
             "expected queries [1, T, H, D] and caches [1, S, G, D] but got ranks %d, %d "
@@ -37,45 +39,18 @@ Status check(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& va
             static_cast<long long>(q.size(2)), static_cast<long long>(q.size(3)));
     if (!q.contiguous() || !keys.contiguous() || !values.contiguous())
         return ctx.fail("expected contiguous queries and caches; make contiguous copies first");
-    if (input_pos.dtype != PENLIGHT_INT64 || input_pos.numel() != 1)
-        return ctx.fail("expected one int64 position");
-    const int64_t start = input_pos.ptr<int64_t>()[0];
-    if (start < 0 || start > keys.size(1) || q.size(1) > keys.size(1) - start)
-        return ctx.fail(
-            "expected positions within the %lld of the cache but got %lld to %lld; "
-            "shorten the text or export with a longer context",
-            static_cast<long long>(keys.size(1)), static_cast<long long>(start),
-            static_cast<long long>(start + q.size(1) - 1));
     return Status::ok;
-}
-
-// Merge the chunks of one row in order.
-void merge(const Attention& a, int64_t row) {
-    const int64_t record = a.dim + 2, step = a.tokens * a.heads * record;
-    const float* first = a.partial + row * record;
-    float most = -INFINITY;
-    for (int64_t c = 0; c < a.chunks; c++) most = std::max(most, first[c * step]);
-    float sum = 0;
-    float* out = a.out + row * a.dim;
-    std::fill(out, out + a.dim, 0.0f);
-    for (int64_t c = 0; c < a.chunks; c++) {
-        const float* p = first + c * step;
-        if (p[0] == -INFINITY) continue;
-        const float factor = std::exp(p[0] - most);
-        sum += p[1] * factor;
-        for (int64_t d = 0; d < a.dim; d++) out[d] += p[2 + d] * factor;
-    }
-    for (int64_t d = 0; d < a.dim; d++) out[d] /= sum;
 }
 
 Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
                      const Tensor& input_pos, double scale, int64_t window, double softcap,
                      Tensor& out) {
-    PENLIGHT_TRY(check(ctx, q, keys, values, input_pos, out));
+    PENLIGHT_TRY(check(ctx, q, keys, values, out));
+    Attention a{};
+    PENLIGHT_TRY(cache_start(ctx, input_pos, q.size(1), keys.size(1), &a.start));
     PENLIGHT_TRY(resize_like(ctx, out, q));
     if (!out.contiguous()) return ctx.fail("expected a contiguous result; export the model again");
     if (q.numel() == 0) return Status::ok;
-    Attention a{};
     a.q = q.ptr<float>();
     a.keys = keys.data;
     a.values = values.data;
@@ -85,7 +60,6 @@ Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Te
     a.heads = q.size(2);
     a.groups = keys.size(2);
     a.dim = q.size(3);
-    a.start = input_pos.ptr<int64_t>()[0];
     a.scale = static_cast<float>(scale);
     a.softcap = static_cast<float>(softcap);
     a.window = std::min(window, keys.size(1));
@@ -95,14 +69,14 @@ Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Te
         a.first_chunk = a.first_key(0) / attention_chunk;
         a.chunks = (a.end() + attention_chunk - 1) / attention_chunk - a.first_chunk;
         const int64_t rows = a.tokens * a.heads;
-        if (static_cast<uint64_t>(a.chunks * rows * (a.dim + 2)) * 4 > ctx.scratch_size)
+        if (static_cast<uint64_t>(a.chunks * rows * a.record()) * 4 > ctx.scratch_size)
             return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
                             ctx.scratch_size);
         ctx.parallel_for(a.chunks, 1, [&](int64_t begin, int64_t end) {
             for (int64_t c = begin; c < end; c++) core.decode_chunk(a, c);
         });
         ctx.parallel_for(rows, 64, [&](int64_t begin, int64_t end) {
-            for (int64_t r = begin; r < end; r++) merge(a, r);
+            for (int64_t r = begin; r < end; r++) core.merge(a, r);
         });
         return Status::ok;
     }
@@ -133,7 +107,7 @@ size_t attention_scratch(uint32_t threads, const Tensor& q, const Tensor& keys, 
     int64_t decode, prefill;
     if (__builtin_mul_overflow(chunks, tokens, &decode) ||
         __builtin_mul_overflow(decode, q.max_sizes[2], &decode) ||
-        __builtin_mul_overflow(decode, (dim + 2) * 4, &decode) ||
+        __builtin_mul_overflow(decode, attention_record(dim) * 4, &decode) ||
         __builtin_mul_overflow(attention_prefill_floats(dim) * 4, int64_t{threads}, &prefill))
         return SIZE_MAX;
     if (q.max_sizes[1] <= attention_decode_tokens) prefill = 0;

@@ -15,6 +15,9 @@ inline constexpr int64_t attention_decode_tokens = 16;
 // Query rows (token, head) of one prefill task.
 inline constexpr int64_t attention_rows = 96;
 
+// Floats of one row's record of one chunk, whole cache lines.
+inline int64_t attention_record(int64_t dim) { return (dim + 2 + 15) / 16 * 16; }
+
 struct Attention {
     const float* q;  // [tokens][heads][dim]
     const void* keys;
@@ -24,11 +27,13 @@ struct Attention {
     int64_t tokens, heads, groups, dim, start;
     float scale, softcap;
     int64_t window;
-    // Decoding: [chunk][token][head] of: maximum, sum, dim weighted values.
+    // Decoding: [chunk][token][head] records: dim weighted values, at the end maximum (over ln 2)
+    // and sum.
     float* partial;
     int64_t first_chunk, chunks;
 
     int64_t shared() const { return heads / groups; }  // query heads per cache head
+    int64_t record() const { return attention_record(dim); }
     int64_t end() const { return start + tokens; }
     int64_t first_key(int64_t token) const {
         int64_t first = window > 0 ? start + token - window + 1 : 0;
@@ -45,6 +50,7 @@ inline int64_t attention_prefill_floats(int64_t dim) {
 
 struct AttentionCore {
     void (*decode_chunk)(const Attention& a, int64_t chunk);
+    void (*merge)(const Attention& a, int64_t row);  // its chunks into its result
     void (*prefill)(const Attention& a, int64_t group, int64_t first_row, float* scratch);
 };
 

@@ -13,151 +13,41 @@ template <class T> PENLIGHT_INLINE V load_some(const T* p, int64_t n) {
     return load_from(padded);
 }
 
-// scores[r][i] = q[r] . key[i]; scores are attention_chunk apart
-template <int R, class T>
-void score_rows(const float* q, int64_t q_stride, const T* keys, int64_t key_stride, int64_t count,
-                int64_t dim, float* scores) {
-    const int64_t whole = dim / lanes * lanes;
-    for (int64_t i = 0; i < count; i++, keys += key_stride) {
-        V acc[R];
-        for (int r = 0; r < R; r++) acc[r] = vzero();
-        for (int64_t d = 0; d < whole; d += lanes) {
-            V k = load_from(keys + d);
-            for (int r = 0; r < R; r++) acc[r] = vfma(vload(q + r * q_stride + d), k, acc[r]);
-        }
-        if (whole < dim) {
-            V k = load_some(keys + whole, dim - whole);
-            for (int r = 0; r < R; r++)
-                acc[r] = vfma(vload_n(q + r * q_stride + whole, dim - whole), k, acc[r]);
-        }
-        for (int r = 0; r < R; r++) scores[r * attention_chunk + i] = vsum(acc[r]);
-    }
-}
-
-// out[r][d] = sum_i weights[r][i] * value[i][d]
-template <int R, int N, class T>
-void weigh_columns(const float* weights, const T* values, int64_t value_stride, int64_t count,
-                   float* out, int64_t out_stride) {
-    V acc[R][N];
-    for (int r = 0; r < R; r++)
-        for (int n = 0; n < N; n++) acc[r][n] = vzero();
-    for (int64_t i = 0; i < count; i++, values += value_stride) {
-        V v[N];
-        for (int n = 0; n < N; n++) v[n] = load_from(values + n * lanes);
-        for (int r = 0; r < R; r++) {
-            V w = vset(weights[r * attention_chunk + i]);
-            for (int n = 0; n < N; n++) acc[r][n] = vfma(w, v[n], acc[r][n]);
-        }
-    }
-    for (int r = 0; r < R; r++)
-        for (int n = 0; n < N; n++) vstore(out + r * out_stride + n * lanes, acc[r][n]);
-}
-
-template <int R, class T>
-void weigh_rows(const float* weights, const T* values, int64_t value_stride, int64_t count,
-                int64_t dim, float* out, int64_t out_stride) {
-    int64_t d = 0;
-    for (; d + 4 * lanes <= dim; d += 4 * lanes)
-        weigh_columns<R, 4>(weights, values + d, value_stride, count, out + d, out_stride);
-    for (; d + lanes <= dim; d += lanes)
-        weigh_columns<R, 1>(weights, values + d, value_stride, count, out + d, out_stride);
-    for (; d < dim; d++)
-        for (int r = 0; r < R; r++) {
-            float acc = 0;
-            for (int64_t i = 0; i < count; i++) {
-                T one[lanes] = {values[i * value_stride + d]};
-                float first[lanes];
-                vstore(first, load_from(one));
-                acc += weights[r * attention_chunk + i] * first[0];
-            }
-            out[r * out_stride + d] = acc;
-        }
-}
-
-// Scores of one row, visible in [begin, end), to weights e^(s - max); elsewhere 0. Returns the
-// maximum, and the weights' sum; with nothing visible -infinity and 0.
+// Scores of one row, visible in [begin, end), to weights 2^(s - max) with s in units of ln 2;
+// elsewhere 0. Returns the maximum, and the weights' sum; with nothing visible -infinity and 0.
 float softmax_row(const Attention& a, int64_t begin, int64_t end, float* scores, float* sum) {
-    for (int64_t i = 0; i < begin; i++) scores[i] = -3e38f;
-    for (int64_t i = end > begin ? end : begin; i < attention_chunk; i++) scores[i] = -3e38f;
+    constexpr float lowest = -3e38f, log2_e = 1.44269504f;
     *sum = 0;
     if (begin >= end) {
         memset(scores, 0, attention_chunk * sizeof(float));
         return -INFINITY;
     }
-    const V scale = vset(a.scale);
-    V most = vset(-3e38f);
-    for (int64_t i = begin / lanes * lanes; i < end; i += lanes) {
+    const int64_t first = begin / lanes * lanes, last = (end + lanes - 1) / lanes * lanes;
+    const V scale = vset(a.softcap > 0 ? 2 * a.scale / a.softcap : a.scale * log2_e);
+    for (int64_t i = first; i < last; i += lanes) {
         V s = vmul(vload(scores + i), scale);
         if (a.softcap > 0) {  // cap * tanh(s / cap), tanh x = 1 - 2 / (1 + e^2x)
-            V e = vexp(vmul(s, vset(2.0f / a.softcap)));
-            V t = vsub(vset(1.0f), vdiv(vset(2.0f), vadd(vset(1.0f), e)));
-            s = vmul(t, vset(a.softcap));
+            const V t = vsub(vset(1.0f), vdiv(vset(2.0f), vadd(vset(1.0f), vexp(s))));
+            s = vmul(t, vset(a.softcap * log2_e));
         }
         vstore(scores + i, s);
     }
-    for (int64_t i = begin / lanes * lanes; i < begin; i++) scores[i] = -3e38f;
-    for (int64_t i = end; i % lanes != 0; i++) scores[i] = -3e38f;
-    for (int64_t i = begin / lanes * lanes; i < end; i += lanes)
-        most = vmax(most, vload(scores + i));
+    for (int64_t i = first; i < begin; i++) scores[i] = lowest;
+    for (int64_t i = end; i < last; i++) scores[i] = lowest;
+    V most = vset(lowest);
+    for (int64_t i = first; i < last; i += lanes) most = vmax(most, vload(scores + i));
     const float maximum = vmax_of(most);
+    for (int64_t i = first; i < last; i += lanes)
+        vstore(scores + i, vexp2(vsub(vload(scores + i), vset(maximum))));
+    for (int64_t i = 0; i < begin; i++) scores[i] = 0;
+    for (int64_t i = end; i < attention_chunk; i++) scores[i] = 0;
     V total = vzero();
-    for (int64_t i = 0; i < attention_chunk; i += lanes) {
-        alignas(64) float weight[lanes];
-        if (i + lanes <= begin || i >= end) {
-            vstore(scores + i, vzero());
-            continue;
-        }
-        vstore(weight, vexp(vsub(vload(scores + i), vset(maximum))));
-        for (int64_t j = i; j < begin; j++) weight[j - i] = 0;
-        for (int64_t j = end > i ? end : i; j < i + lanes; j++) weight[j - i] = 0;
-        total = vadd(total, vload(weight));
-        vstore(scores + i, vload(weight));
-    }
+    for (int64_t i = first; i < last; i += lanes) total = vadd(total, vload(scores + i));
     *sum = vsum(total);
     return maximum;
 }
 
-// ---- decoding: all heads of one chunk of keys ----
-
-template <int R, class T>
-void decode_rows(const Attention& a, int64_t token, int64_t head, const T* keys, const T* values,
-                 int64_t first, int64_t count, float* partial) {
-    const int64_t stride = a.groups * a.dim, record = a.dim + 2;
-    alignas(64) float scores[R * attention_chunk];
-    score_rows<R>(a.q + (token * a.heads + head) * a.dim, a.dim, keys, stride, count, a.dim,
-                  scores);
-    int64_t begin = a.first_key(token) - first, end = a.start + token + 1 - first;
-    begin = begin < 0 ? 0 : begin < count ? begin : count;
-    end = end < 0 ? 0 : end < count ? end : count;
-    partial += (token * a.heads + head) * record;
-    for (int r = 0; r < R; r++)
-        partial[r * record] =
-            softmax_row(a, begin, end, scores + r * attention_chunk, partial + r * record + 1);
-    weigh_rows<R>(scores, values, stride, count, a.dim, partial + 2, record);
-}
-
-template <class T> void decode_chunk_of(const Attention& a, int64_t chunk) {
-    const int64_t first = (a.first_chunk + chunk) * attention_chunk, stride = a.groups * a.dim;
-    const int64_t left = a.end() - first;
-    const int64_t count = left < attention_chunk ? left : attention_chunk;
-    float* partial = a.partial + chunk * a.tokens * a.heads * (a.dim + 2);
-    for (int64_t g = 0; g < a.groups; g++) {
-        const T* keys = static_cast<const T*>(a.keys) + first * stride + g * a.dim;
-        const T* values = static_cast<const T*>(a.values) + first * stride + g * a.dim;
-        for (int64_t t = 0; t < a.tokens; t++) {
-            int64_t h = g * a.shared();
-            const int64_t last = h + a.shared();
-            for (; h + 4 <= last; h += 4)
-                decode_rows<4>(a, t, h, keys, values, first, count, partial);
-            if (last - h == 3) decode_rows<3>(a, t, h, keys, values, first, count, partial);
-            if (last - h == 2) decode_rows<2>(a, t, h, keys, values, first, count, partial);
-            if (last - h == 1) decode_rows<1>(a, t, h, keys, values, first, count, partial);
-        }
-    }
-}
-void decode_chunk(const Attention& a, int64_t chunk) {
-    a.half ? decode_chunk_of<uint16_t>(a, chunk) : decode_chunk_of<float>(a, chunk);
-}
+#include "attention_decode.simd.h"
 
 // ---- prefill: rows (token, head) of one cache head as matrix products ----
 
@@ -200,8 +90,8 @@ void merge_rows(const Attention& a, int64_t group, int64_t first_row, int64_t ro
         const float maximum = softmax_row(a, begin, end, row, &sum);
         const float most = maximum > maxima[r] ? maximum : maxima[r];
         // e^(old - new) for the running values, e^(chunk - new) for this chunk's
-        correction[r] = maxima[r] == -INFINITY ? 0.0f : std::exp(maxima[r] - most);
-        const float own = maximum == -INFINITY ? 0.0f : std::exp(maximum - most);
+        correction[r] = maxima[r] == -INFINITY ? 0.0f : std::exp2(maxima[r] - most);
+        const float own = maximum == -INFINITY ? 0.0f : std::exp2(maximum - most);
         if (own != 1.0f)
             for (int64_t i = 0; i < attention_chunk; i += lanes)
                 vstore(row + i, vmul(vload(row + i), vset(own)));
@@ -272,4 +162,4 @@ void prefill(const Attention& a, int64_t group, int64_t first_row, float* scratc
            : prefill_of<float>(a, group, first_row, scratch);
 }
 
-const kernels::AttentionCore attention_core{decode_chunk, prefill};
+const kernels::AttentionCore attention_core{decode_chunk, merge, prefill};

@@ -1,7 +1,7 @@
 // penlight::update_cache: write new tokens' keys or values into the cache.
 #include <cstring>
 
-#include "dtype.h"
+#include "cache.h"
 
 namespace penlight::kernels {
 namespace {
@@ -16,15 +16,8 @@ Status update_cache_out(Context& ctx, const Tensor& cache, const Tensor& value,
     if (!is_floating(cache.dtype) || !is_floating(value.dtype) || out.dtype != cache.dtype)
         return ctx.fail("expected floating-point cache, values and result but got %s, %s and %s",
                         dtype_name(cache.dtype), dtype_name(value.dtype), dtype_name(out.dtype));
-    if (input_pos.dtype != PENLIGHT_INT64 || input_pos.numel() != 1)
-        return ctx.fail("expected one int64 position");
-    const int64_t start = input_pos.ptr<int64_t>()[0];
-    if (start < 0 || start > cache.size(1) || value.size(1) > cache.size(1) - start)
-        return ctx.fail(
-            "expected positions within the %lld of the cache but got %lld to %lld; "
-            "shorten the text or export with a longer context",
-            static_cast<long long>(cache.size(1)), static_cast<long long>(start),
-            static_cast<long long>(start + value.size(1) - 1));
+    int64_t start = 0;
+    PENLIGHT_TRY(cache_start(ctx, input_pos, value.size(1), cache.size(1), &start));
     PENLIGHT_TRY(resize_like(ctx, out, cache));
     if (!cache.contiguous() || !value.contiguous() || !out.contiguous())
         return ctx.fail("expected contiguous tensors; make contiguous copies first");

@@ -110,6 +110,24 @@ def test_attention(isa: str, case: tuple[int, ...], cache: torch.dtype) -> None:
         assert torch.equal(alone[0, 0], y[0, -1])
 
 
+# across chunks of keys, more rows than are held at once, widths and ratios that fill no vector
+@pytest.mark.parametrize("case", [(16, 9, 3, 64, 120, 0), (16, 20, 4, 33, 250, 0),
+                                  (6, 14, 2, 80, 380, 130)], ids=str)  # fmt: skip
+def test_attention_of_a_token_is_the_same_alone(isa: str, case: tuple[int, ...]) -> None:
+    t, h, g, d, position, window = case
+    caches = [sample(1, 400, g, d, seed=seed).half() for seed in (1, 2)]
+    q, rest = sample(1, t, h, d), (d**-0.5, window, 0.0)
+
+    def attention(first: int, last: int) -> torch.Tensor:
+        at = torch.tensor([position + first])
+        part = q[:, first:last].contiguous()
+        (y,) = run_op("penlight::attention", part, *caches, at, *rest, rtol=1e-4, atol=2e-6)
+        return y
+
+    together = attention(0, t)
+    assert torch.equal(torch.cat([attention(i, i + 1) for i in range(t)], 1), together)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
 def test_update_cache(dtype: torch.dtype) -> None:
     cache, value = sample(1, 20, 3, 8).to(dtype), sample(1, 5, 3, 8, seed=1)

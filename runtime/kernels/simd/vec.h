@@ -12,6 +12,8 @@
 //     for s = vscale_by(n), which is the exponent or the power, whichever takes less. *_half: IEEE
 //     binary16, rounded to nearest even.
 //     vfold<vadd>(a): lane i is the sum, or what else, of the lanes of a[i], for i < folds.
+//     The sums of `lanes` vectors at once: vquad adds `quad` of them in part, and vsums(p)[i] is
+//     the sum of vector i from lanes / quad such parts.
 // I   `lanes` int32. ijoin(high, low) = 128 * high + low.
 // W   `lanes` rows of four weight bytes, as the packed layout of quantised weights holds them.
 // X   four int8 activations, repeated for each row.
@@ -47,6 +49,20 @@ PENLIGHT_INLINE V vexp(V x) {
     p = vfma(p, r, vset(1.0f / 6));
     p = vfma(p, r, vset(0.5f));
     p = vfma(p, r, vset(1.0f));
+    p = vfma(p, r, vset(1.0f));
+    return vmul(p, vpow2(n));
+}
+// 2^x to 2 units in the last place for x <= 0, by the Taylor series to degree 6 of 2^r, |r| <= 1/2.
+// Below -126 the result is that of -126 (1e-38).
+PENLIGHT_INLINE V vexp2(V x) {
+    x = vmax(x, vset(-126.0f));
+    V n = vround(x), r = vsub(x, n);
+    V p = vset(1.54035304e-4f);
+    p = vfma(p, r, vset(1.33335581e-3f));
+    p = vfma(p, r, vset(9.61812911e-3f));
+    p = vfma(p, r, vset(5.55041087e-2f));
+    p = vfma(p, r, vset(0.240226507f));
+    p = vfma(p, r, vset(0.693147181f));
     p = vfma(p, r, vset(1.0f));
     return vmul(p, vpow2(n));
 }

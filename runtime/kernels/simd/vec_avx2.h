@@ -42,6 +42,14 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
     V s = Op(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
     return Op(s, _mm256_permute2f128_ps(s, s, 0x01));
 }
+[[maybe_unused]] constexpr int quad = 4;
+PENLIGHT_INLINE V vquad(const V* v) {
+    return _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+}
+PENLIGHT_INLINE V vsums(const V* v) {
+    return _mm256_add_ps(_mm256_permute2f128_ps(v[0], v[1], 0x20),
+                         _mm256_permute2f128_ps(v[0], v[1], 0x31));
+}
 PENLIGHT_INLINE V vpow2(V n) {
     __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));

@@ -33,6 +33,19 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
     s = Op(s, _mm512_shuffle_f32x4(s, s, 0x4e));
     return Op(s, _mm512_shuffle_f32x4(s, s, 0xb1));
 }
+[[maybe_unused]] constexpr int quad = 4;
+PENLIGHT_INLINE V vquad(const V* v) {
+    V ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    V cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    return _mm512_add_ps(_mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0)),
+                         _mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2)));
+}
+PENLIGHT_INLINE V halves_added(V a, V b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+PENLIGHT_INLINE V vsums(const V* v) {
+    return halves_added(halves_added(v[0], v[1]), halves_added(v[2], v[3]));
+}
 PENLIGHT_INLINE V vpow2(V n) {
     __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));

@@ -43,6 +43,11 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
     V high = vcombine_f32(vget_high_f32(abs), vget_high_f32(cds));
     return Op(low, high);
 }
+[[maybe_unused]] constexpr int quad = 4;
+PENLIGHT_INLINE V vquad(const V* v) {
+    return vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3]));
+}
+PENLIGHT_INLINE V vsums(const V* v) { return v[0]; }
 PENLIGHT_INLINE V vpow2(V n) {
     int32x4_t e = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
     return vreinterpretq_f32_s32(vshlq_n_s32(e, 23));

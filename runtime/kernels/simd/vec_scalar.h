@@ -28,6 +28,9 @@ PENLIGHT_INLINE float vsum(V a) { return a; }
 PENLIGHT_INLINE float vmax_of(V a) { return a; }
 [[maybe_unused]] constexpr int folds = 1;
 template <V (*)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) { return a[0]; }
+[[maybe_unused]] constexpr int quad = 1;
+PENLIGHT_INLINE V vquad(const V* v) { return v[0]; }
+PENLIGHT_INLINE V vsums(const V* v) { return v[0]; }
 PENLIGHT_INLINE V vpow2(V n) { return std::ldexp(1.0f, static_cast<int>(n)); }
 PENLIGHT_INLINE V vexponent(V a) { return std::logb(a); }
 PENLIGHT_INLINE V vscale_by(V n) { return vpow2(n); }

@@ -45,6 +45,15 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
         Op(wasm_i32x4_shuffle(a[2], a[3], 0, 4, 1, 5), wasm_i32x4_shuffle(a[2], a[3], 2, 6, 3, 7));
     return Op(wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7));
 }
+[[maybe_unused]] constexpr int quad = 4;
+PENLIGHT_INLINE V pairs_added(V a, V b) {
+    return wasm_f32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6),
+                          wasm_i32x4_shuffle(a, b, 1, 3, 5, 7));
+}
+PENLIGHT_INLINE V vquad(const V* v) {
+    return pairs_added(pairs_added(v[0], v[1]), pairs_added(v[2], v[3]));
+}
+PENLIGHT_INLINE V vsums(const V* v) { return v[0]; }
 PENLIGHT_INLINE V vpow2(V n) {
     v128_t e = wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_const_splat(127));
     return wasm_i32x4_shl(e, 23);

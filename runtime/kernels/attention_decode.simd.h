@@ -1,0 +1,228 @@
+// Attention of a few tokens: every query row (token, head) against one chunk of the cache, which is
+// read once and in order, because memory is the limit.
+
+#if defined(PENLIGHT_TARGET_AVX512) || defined(PENLIGHT_TARGET_NEON)
+constexpr int decode_rows = 4;  // 16 accumulators of 32 registers
+#else
+constexpr int decode_rows = 2;
+#endif
+// Rows whose scores are kept at once.
+constexpr int64_t band_rows = 32;
+// Values are taken this many at a time, by one cache head after the other.
+constexpr int64_t value_block = 16;
+// Heads lie between each other, which no processor foresees: what is needed this many positions
+// later is asked for now, a little at a time.
+constexpr int64_t ahead = 32;
+template <class T> PENLIGHT_INLINE void prefetch(const T* position, int64_t d, int64_t stride) {
+    constexpr int64_t line = 64 / sizeof(T);
+    if (2 * lanes >= line || d % line == 0) __builtin_prefetch(position + d + ahead * stride);
+}
+
+// scores[r][i] = q[r] . key[i] for `lanes` keys; past `count` keys the last one is repeated.
+template <int R, class T>
+PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t stride,
+                                 int64_t count, int64_t dim, float* scores) {
+    V part[R][lanes / quad];
+    for (int b = 0; b < lanes / quad; b++) {
+        const T* key[quad];
+        for (int j = 0; j < quad; j++) {
+            const int64_t i = b * quad + j;
+            key[j] = keys + (i < count ? i : count - 1) * stride;
+        }
+        V acc[R][quad];
+        for (int r = 0; r < R; r++)
+            for (int j = 0; j < quad; j++) acc[r][j] = vzero();
+        int64_t d = 0;
+        for (; d + lanes <= dim; d += lanes) {
+            V k[quad];
+            for (int j = 0; j < quad; j++) {
+                k[j] = load_from(key[j] + d);
+                prefetch(key[j], d, stride);
+            }
+            for (int r = 0; r < R; r++) {
+                const V x = vload(q[r] + d);
+                for (int j = 0; j < quad; j++) acc[r][j] = vfma(x, k[j], acc[r][j]);
+            }
+        }
+        if (d < dim) {
+            V k[quad];
+            for (int j = 0; j < quad; j++) k[j] = load_some(key[j] + d, dim - d);
+            for (int r = 0; r < R; r++) {
+                const V x = vload_n(q[r] + d, dim - d);
+                for (int j = 0; j < quad; j++) acc[r][j] = vfma(x, k[j], acc[r][j]);
+            }
+        }
+        for (int r = 0; r < R; r++) part[r][b] = vquad(acc[r]);
+    }
+    for (int r = 0; r < R; r++) vstore(scores + r * attention_chunk, vsums(part[r]));
+}
+
+// to[r][d] += sum_i weights[r][i] * value[i][d] for N vectors of d
+template <int R, int N, class T>
+PENLIGHT_INLINE void weigh_columns(const float* weights, const T* values, int64_t stride,
+                                   int64_t count, float* const* to, int64_t d) {
+    V acc[R][N];
+    for (int r = 0; r < R; r++)
+        for (int n = 0; n < N; n++) acc[r][n] = vload(to[r] + d + n * lanes);
+    const T* value = values + d;
+    for (int64_t i = 0; i < count; i++, value += stride) {
+        V v[N];
+        for (int n = 0; n < N; n++) {
+            v[n] = load_from(value + n * lanes);
+            prefetch(value, n * lanes, stride);
+        }
+        for (int r = 0; r < R; r++) {
+            const V w = vset(weights[r * attention_chunk + i]);
+            for (int n = 0; n < N; n++) acc[r][n] = vfma(w, v[n], acc[r][n]);
+        }
+    }
+    for (int r = 0; r < R; r++)
+        for (int n = 0; n < N; n++) vstore(to[r] + d + n * lanes, acc[r][n]);
+}
+
+template <int R, class T>
+PENLIGHT_INLINE void weigh_rows(const float* weights, const T* values, int64_t stride,
+                                int64_t count, int64_t dim, float* const* to) {
+    int64_t d = 0;
+    for (; d + 4 * lanes <= dim; d += 4 * lanes)
+        weigh_columns<R, 4>(weights, values, stride, count, to, d);
+    for (; d + lanes <= dim; d += lanes) weigh_columns<R, 1>(weights, values, stride, count, to, d);
+    if (d == dim) return;
+    V acc[R];
+    for (int r = 0; r < R; r++) acc[r] = vload_n(to[r] + d, dim - d);
+    for (int64_t i = 0; i < count; i++) {
+        const V v = load_some(values + i * stride + d, dim - d);
+        for (int r = 0; r < R; r++)
+            acc[r] = vfma(vset(weights[r * attention_chunk + i]), v, acc[r]);
+    }
+    for (int r = 0; r < R; r++) vstore_n(to[r] + d, acc[r], dim - d);
+}
+
+// One chunk of keys as some rows (cache head, token, head) see it.
+struct Chunk {
+    int64_t first, count;  // keys
+    int64_t rows;          // of a cache head
+    float* partial;        // [token][head][record]
+};
+
+// Row `row` of cache head `group`: where its query lies, and the keys in the chunk that it sees.
+struct Row {
+    const float* q;
+    float* partial;
+    int64_t begin, end;
+};
+Row row_of(const Attention& a, const Chunk& c, int64_t group, int64_t row) {
+    const int64_t token = row / a.shared(), head = group * a.shared() + row % a.shared();
+    const int64_t at = token * a.heads + head;
+    int64_t begin = a.first_key(token) - c.first, end = a.start + token + 1 - c.first;
+    begin = begin < 0 ? 0 : begin;
+    end = end < c.count ? end : c.count;
+    if (begin >= end) begin = end = 0;
+    return {a.q + at * a.dim, c.partial + at * a.record(), begin, end};
+}
+
+template <int R, class T>
+void score_rows(const Attention& a, const Chunk& c, const float* const* q, int64_t group,
+                int64_t key, float* scores) {
+    const int64_t stride = a.groups * a.dim;
+    const T* keys = static_cast<const T*>(a.keys) + (c.first + key) * stride + group * a.dim;
+    score_block<R>(q, keys, stride, c.count - key, a.dim, scores + key);
+}
+
+template <int R, class T>
+void sum_rows(const Attention& a, const Chunk& c, const Row* rows, int64_t group, int64_t key,
+              int64_t count, const float* weights) {
+    float* to[R];
+    for (int r = 0; r < R; r++) to[r] = rows[r].partial;
+    const int64_t stride = a.groups * a.dim;
+    const T* values = static_cast<const T*>(a.values) + (c.first + key) * stride + group * a.dim;
+    weigh_rows<R>(weights + key, values, stride, count, a.dim, to);
+}
+
+// Rows [first, first + count) of all cache heads' rows.
+template <class T> void decode_band(const Attention& a, const Chunk& c, int64_t first, int count) {
+    alignas(64) float scores[band_rows * attention_chunk];
+    const float* q[band_rows];
+    Row rows[band_rows];
+    int tile[band_rows];  // rows of one cache head that are worked on together
+    int64_t begin = c.count, end = 0;
+    for (int i = 0; i < count; i++) {
+        const int64_t row = (first + i) % c.rows;
+        rows[i] = row_of(a, c, (first + i) / c.rows, row);
+        q[i] = rows[i].q;
+        if (rows[i].end > 0) begin = rows[i].begin < begin ? rows[i].begin : begin;
+        end = rows[i].end > end ? rows[i].end : end;
+        const int64_t left = c.rows - row < count - i ? c.rows - row : count - i;
+        tile[i] = static_cast<int>(left < decode_rows ? left : decode_rows);
+    }
+    for (int64_t key = begin / lanes * lanes; key < end; key += lanes) {
+        for (int i = 0; i < count; i += tile[i]) {
+            const int64_t group = (first + i) / c.rows;
+            float* to = scores + i * attention_chunk;
+            if (tile[i] == 1) score_rows<1, T>(a, c, q + i, group, key, to);
+            if (tile[i] == 2) score_rows<2, T>(a, c, q + i, group, key, to);
+            if constexpr (decode_rows > 2) {
+                if (tile[i] == 3) score_rows<3, T>(a, c, q + i, group, key, to);
+                if (tile[i] == 4) score_rows<4, T>(a, c, q + i, group, key, to);
+            }
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        float* record = rows[i].partial + a.record() - 2;
+        record[0] =
+            softmax_row(a, rows[i].begin, rows[i].end, scores + i * attention_chunk, record + 1);
+        memset(rows[i].partial, 0, static_cast<size_t>(a.dim) * sizeof(float));
+    }
+    for (int64_t key = begin; key < end; key += value_block) {
+        const int64_t n = end - key < value_block ? end - key : value_block;
+        for (int i = 0; i < count; i += tile[i]) {
+            const int64_t group = (first + i) / c.rows;
+            const float* weights = scores + i * attention_chunk;
+            if (tile[i] == 1) sum_rows<1, T>(a, c, rows + i, group, key, n, weights);
+            if (tile[i] == 2) sum_rows<2, T>(a, c, rows + i, group, key, n, weights);
+            if constexpr (decode_rows > 2) {
+                if (tile[i] == 3) sum_rows<3, T>(a, c, rows + i, group, key, n, weights);
+                if (tile[i] == 4) sum_rows<4, T>(a, c, rows + i, group, key, n, weights);
+            }
+        }
+    }
+}
+
+template <class T> void decode_chunk_of(const Attention& a, int64_t chunk) {
+    Chunk c{};
+    c.first = (a.first_chunk + chunk) * attention_chunk;
+    c.count = a.end() - c.first < attention_chunk ? a.end() - c.first : attention_chunk;
+    c.rows = a.tokens * a.shared();
+    c.partial = a.partial + chunk * a.tokens * a.heads * a.record();
+    const int64_t rows = c.rows * a.groups;
+    for (int64_t i = 0; i < rows; i += band_rows)
+        decode_band<T>(a, c, i, static_cast<int>(rows - i < band_rows ? rows - i : band_rows));
+}
+void decode_chunk(const Attention& a, int64_t chunk) {
+    a.half ? decode_chunk_of<uint16_t>(a, chunk) : decode_chunk_of<float>(a, chunk);
+}
+
+// One row's result from its chunks, in order.
+void merge(const Attention& a, int64_t row) {
+    const int64_t record = a.record(), step = a.tokens * a.heads * record;
+    const float* chunks = a.partial + row * record;
+    const float* last = chunks + record - 2;  // maximum, sum
+    float* out = a.out + row * a.dim;
+    float most = -INFINITY, sum = 0;
+    for (int64_t c = 0; c < a.chunks; c++) most = last[c * step] > most ? last[c * step] : most;
+    for (int64_t c = 0; c < a.chunks; c++)
+        sum += last[c * step + 1] * std::exp2(last[c * step] - most);
+    memset(out, 0, static_cast<size_t>(a.dim) * sizeof(float));
+    for (int64_t c = 0; c < a.chunks; c++) {
+        if (last[c * step] == -INFINITY) continue;
+        const float factor = std::exp2(last[c * step] - most) / sum;
+        const float* p = chunks + c * step;
+        int64_t d = 0;
+        for (; d + lanes <= a.dim; d += lanes)
+            vstore(out + d, vfma(vload(p + d), vset(factor), vload(out + d)));
+        if (d < a.dim)
+            vstore_n(out + d,
+                     vfma(vload_n(p + d, a.dim - d), vset(factor), vload_n(out + d, a.dim - d)),
+                     a.dim - d);
+    }
+}
