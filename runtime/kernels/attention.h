@@ -13,7 +13,9 @@ inline constexpr int64_t attention_chunk = 128;
 // limit); above, one head at a time as matrix products (prefill: arithmetic is).
 inline constexpr int64_t attention_decode_tokens = 16;
 // Query rows (token, head) of one prefill task.
-inline constexpr int64_t attention_rows = 96;
+inline constexpr int64_t attention_rows = 192;
+// The most of them that are worked on at once.
+inline constexpr int64_t attention_tile_rows = 12;
 
 // Floats of one row's record of one chunk, whole cache lines.
 inline int64_t attention_record(int64_t dim) { return (dim + 2 + 15) / 16 * 16; }
@@ -45,7 +47,7 @@ inline int64_t attention_padded(int64_t dim) { return (dim + 31) / 32 * 32; }
 // Floats that one prefill task needs.
 inline int64_t attention_prefill_floats(int64_t dim) {
     return attention_padded(dim) * (2 * attention_chunk + 2 * attention_rows) +
-           attention_rows * (attention_chunk + 2) + dim * attention_rows;
+           attention_chunk * (attention_tile_rows + 1) + 3 * attention_rows;
 }
 
 struct AttentionCore {

@@ -169,8 +169,8 @@ template <class T> void decode_band(const Attention& a, const Chunk& c, int64_t 
     }
     for (int i = 0; i < count; i++) {
         float* record = rows[i].partial + a.record() - 2;
-        record[0] =
-            softmax_row(a, rows[i].begin, rows[i].end, scores + i * attention_chunk, record + 1);
+        record[0] = softmax_row(a, rows[i].begin, rows[i].end, -INFINITY,
+                                scores + i * attention_chunk, record + 1);
         memset(rows[i].partial, 0, static_cast<size_t>(a.dim) * sizeof(float));
     }
     for (int64_t key = begin; key < end; key += value_block) {

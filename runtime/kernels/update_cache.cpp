@@ -3,6 +3,10 @@
 
 #include "cache.h"
 
+#define PENLIGHT_TARGET_FLOAT_ONLY
+#define PENLIGHT_TARGET_SOURCE "update_cache.simd.h"
+#include "simd/for_each_target.h"
+
 namespace penlight::kernels {
 namespace {
 
@@ -26,6 +30,14 @@ Status update_cache_out(Context& ctx, const Tensor& cache, const Tensor& value,
     auto* to = static_cast<std::byte*>(out.data);
     if (out.data != cache.data) memcpy(to, cache.data, static_cast<size_t>(cache.numel() * item));
     if (width == 0) return Status::ok;
+    if (cache.dtype == PENLIGHT_HALF && value.dtype == PENLIGHT_FLOAT) {
+        auto* halves = reinterpret_cast<uint16_t*>(to) + start * width;
+        auto* convert = PENLIGHT_SELECT_FLOAT(ctx.isa, floats_to_halves);
+        ctx.parallel_for(value.numel(), 1 << 16, [&](int64_t begin, int64_t end) {
+            convert(value.ptr<float>() + begin, end - begin, halves + begin);
+        });
+        return Status::ok;
+    }
     // Through float: exact for every pair of floating types but those with double.
     const Compute c = cache.dtype == PENLIGHT_DOUBLE || value.dtype == PENLIGHT_DOUBLE
                           ? Compute::f64

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +92,7 @@ ATTENTION = [(1, 1, 1, 8, 16, 0, 0, 0.0), (1, 9, 3, 64, 700, 650, 0, 0.0),
              (5, 8, 2, 64, 700, 250, 0, 0.0), (17, 9, 3, 64, 300, 0, 0, 0.0),
              (3, 5, 1, 33, 300, 255, 0, 5.0), (130, 2, 1, 16, 500, 300, 0, 0.0),
              (60, 4, 2, 128, 600, 400, 70, 0.0), (1, 4, 2, 128, 600, 400, 70, 30.0),
+             (20, 2, 1, 300, 150, 125, 0, 0.0), (40, 3, 3, 70, 300, 130, 0, 20.0),
              (7, 7, 1, 80, 600, 120, 10, 0.0), (200, 6, 2, 64, 260, 10, 33, 0.0)]  # fmt: skip
 
 
@@ -99,7 +102,9 @@ def test_attention(isa: str, case: tuple[int, ...], cache: torch.dtype) -> None:
     t, h, g, d, s, position, window, softcap = case
     q, k, v = sample(1, t, h, d), sample(1, s, g, d, seed=1), sample(1, s, g, d, seed=2)
     args = (k.to(cache), v.to(cache))
-    close = dict(rtol=1e-4, atol=2e-6)
+    # Many tokens at once multiply integers there: scores are off by up to 2^-12 of |q| |k|.
+    by_integers = isa == "avx512vnni" and t > 16
+    close = dict(rtol=1e-4, atol=1e-3 if by_integers else 2e-6)
     rest = (d**-0.5, int(window), float(softcap))
     (y,) = run_op("penlight::attention", q, *args, torch.tensor([position]), *rest, **close)
     if t <= 16:  # as in speculation: the last token alone gives the same bits
@@ -129,8 +134,9 @@ def test_attention_of_a_token_is_the_same_alone(isa: str, case: tuple[int, ...])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
-def test_update_cache(dtype: torch.dtype) -> None:
-    cache, value = sample(1, 20, 3, 8).to(dtype), sample(1, 5, 3, 8, seed=1)
+def test_update_cache(isa: str, dtype: torch.dtype) -> None:
+    cache, value = sample(1, 20, 3, 7).to(dtype), sample(1, 5, 3, 7, seed=1)
+    value[0, 0, 0] = torch.tensor([1e6, -1e-6, 1e-8, 65519.9, 2049.0, -0.0, math.inf])
     for position in (0, 7, 15):
         run_op("penlight::update_cache", cache, value, torch.tensor([position]), rtol=0, atol=0)
 

@@ -14,6 +14,7 @@
 //     vfold<vadd>(a): lane i is the sum, or what else, of the lanes of a[i], for i < folds.
 //     The sums of `lanes` vectors at once: vquad adds `quad` of them in part, and vsums(p)[i] is
 //     the sum of vector i from lanes / quad such parts.
+//     vtranspose(v): v[i][j] and v[j][i] of `lanes` vectors change places.
 // I   `lanes` int32. ijoin(high, low) = 128 * high + low.
 // W   `lanes` rows of four weight bytes, as the packed layout of quantised weights holds them.
 // X   four int8 activations, repeated for each row.

@@ -42,6 +42,19 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
     V s = Op(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
     return Op(s, _mm256_permute2f128_ps(s, s, 0x01));
 }
+PENLIGHT_INLINE void vtranspose(V* v) {
+    V t[8];
+    for (int i = 0; i < 8; i += 4) {
+        V a = _mm256_unpacklo_ps(v[i], v[i + 1]), b = _mm256_unpackhi_ps(v[i], v[i + 1]);
+        V c = _mm256_unpacklo_ps(v[i + 2], v[i + 3]), d = _mm256_unpackhi_ps(v[i + 2], v[i + 3]);
+        t[i] = _mm256_shuffle_ps(a, c, 0x44), t[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm256_shuffle_ps(b, d, 0x44), t[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+        v[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    }
+}
 [[maybe_unused]] constexpr int quad = 4;
 PENLIGHT_INLINE V vquad(const V* v) {
     return _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));

@@ -33,6 +33,23 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
     s = Op(s, _mm512_shuffle_f32x4(s, s, 0x4e));
     return Op(s, _mm512_shuffle_f32x4(s, s, 0xb1));
 }
+PENLIGHT_INLINE void vtranspose(V* v) {
+    V t[16];
+    for (int i = 0; i < 16; i += 4) {  // of each 128 bits, rows i to i + 3
+        V a = _mm512_unpacklo_ps(v[i], v[i + 1]), b = _mm512_unpackhi_ps(v[i], v[i + 1]);
+        V c = _mm512_unpacklo_ps(v[i + 2], v[i + 3]), d = _mm512_unpackhi_ps(v[i + 2], v[i + 3]);
+        t[i] = _mm512_shuffle_ps(a, c, 0x44), t[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm512_shuffle_ps(b, d, 0x44), t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+    }
+    for (int i = 0; i < 4; i++) {  // 128 bits each, as a matrix of four by four
+        V a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x44);
+        V b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xee);
+        V c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x44);
+        V d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xee);
+        v[i] = _mm512_shuffle_f32x4(a, c, 0x88), v[i + 4] = _mm512_shuffle_f32x4(a, c, 0xdd);
+        v[i + 8] = _mm512_shuffle_f32x4(b, d, 0x88), v[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
+}
 [[maybe_unused]] constexpr int quad = 4;
 PENLIGHT_INLINE V vquad(const V* v) {
     V ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));

@@ -43,6 +43,13 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
     V high = vcombine_f32(vget_high_f32(abs), vget_high_f32(cds));
     return Op(low, high);
 }
+PENLIGHT_INLINE void vtranspose(V* v) {
+    float32x4x2_t ab = vtrnq_f32(v[0], v[1]), cd = vtrnq_f32(v[2], v[3]);
+    v[0] = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
+    v[1] = vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1]));
+    v[2] = vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0]));
+    v[3] = vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1]));
+}
 [[maybe_unused]] constexpr int quad = 4;
 PENLIGHT_INLINE V vquad(const V* v) {
     return vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3]));

@@ -28,6 +28,7 @@ PENLIGHT_INLINE float vsum(V a) { return a; }
 PENLIGHT_INLINE float vmax_of(V a) { return a; }
 [[maybe_unused]] constexpr int folds = 1;
 template <V (*)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) { return a[0]; }
+PENLIGHT_INLINE void vtranspose(V*) {}
 [[maybe_unused]] constexpr int quad = 1;
 PENLIGHT_INLINE V vquad(const V* v) { return v[0]; }
 PENLIGHT_INLINE V vsums(const V* v) { return v[0]; }

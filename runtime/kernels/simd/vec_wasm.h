@@ -45,6 +45,14 @@ template <V (*Op)(V, V)> PENLIGHT_INLINE V vfold(const V (&a)[folds]) {
         Op(wasm_i32x4_shuffle(a[2], a[3], 0, 4, 1, 5), wasm_i32x4_shuffle(a[2], a[3], 2, 6, 3, 7));
     return Op(wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7));
 }
+PENLIGHT_INLINE void vtranspose(V* v) {
+    V a = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5),
+      b = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
+    V c = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5),
+      d = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
+    v[0] = wasm_i32x4_shuffle(a, c, 0, 1, 4, 5), v[1] = wasm_i32x4_shuffle(a, c, 2, 3, 6, 7);
+    v[2] = wasm_i32x4_shuffle(b, d, 0, 1, 4, 5), v[3] = wasm_i32x4_shuffle(b, d, 2, 3, 6, 7);
+}
 [[maybe_unused]] constexpr int quad = 4;
 PENLIGHT_INLINE V pairs_added(V a, V b) {
     return wasm_f32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6),
