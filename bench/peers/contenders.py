@@ -174,6 +174,7 @@ CONTENDERS: Sequence[Contender] = (
         "penlight-drafting",
         "Penlight `q4`, 8-bit head, drafting",
         "penlight",
+        SMOLLM2,
         flags=("--speculation", "auto"),
         file_of="penlight-q4-q8",
         depth=False,

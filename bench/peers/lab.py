@@ -143,7 +143,14 @@ def last_lines(output: str, count: int = 3) -> str:
 
 def without_paths(text: str) -> str:
     """Text for the page: places of this machine become names."""
-    for path, name in ((LAB, "LAB"), (ROOT, "."), (Path.home(), "~")):
+    places = (
+        (LAB, "LAB"),
+        (sys.prefix, ".venv"),
+        (f"{ROOT}/", ""),
+        (ROOT, "."),
+        (Path.home(), "~"),
+    )
+    for path, name in places:
         text = text.replace(str(path), name)
     return text
 

@@ -268,7 +268,7 @@ def size(it: Contender, model: str, records: Records) -> str:
 def depth_section(figures: Figures) -> Iterator[str]:
     yield "## Far into a context\n"
     yield "Decode of the 135M at positions 100 and 4,000, tokens a second:\n"
-    threads = figures.threads()
+    threads = figures.threads() or [1, 2]
     rows = []
     for it in CONTENDERS:
         if "smollm2" not in it.models:

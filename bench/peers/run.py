@@ -35,7 +35,7 @@ from lab import HERE, LAB, ROOT, Ran, Records, last_lines, run, say, wait_for_qu
 ROUNDS = LAB / "rounds.jsonl"
 PAGE = ROOT / "docs" / "benchmarks.md"
 LIMIT_S = 300  # of one measurement
-DEPTH_ROUNDS = 2  # rounds that go to position 4,000 too: what it finds hardly varies
+DEPTH_ROUNDS = 1  # rounds that go to position 4,000 too, at two repeats and minutes each
 
 
 def main() -> None:
