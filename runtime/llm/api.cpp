@@ -78,7 +78,8 @@ penlight_llm_sampling penlight_llm_default_sampling(const penlight_llm*) {
 }
 
 penlight_method* penlight_llm_method(penlight_llm* llm, size_t index) {
-    return llm && index == 0 ? llm->forward : nullptr;
+    if (!llm || index > 1) return nullptr;
+    return index == 0 ? llm->forward : llm->verify;
 }
 
 const int32_t* penlight_llm_tokens(const penlight_llm* llm, size_t* count) {

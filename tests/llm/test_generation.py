@@ -301,11 +301,18 @@ def test_a_model_without_tokenizer_works_on_tokens(bare_path: Path) -> None:
             llm.generate(PROMPT, stop=["x"])
 
 
-def test_a_profile_counts_every_forward_call(toy_path: Path) -> None:
-    with LLM(toy_path) as llm:
-        with llm.profile() as profile:
-            llm.generate([1, 7, 8, 9], max_new_tokens=5, temperature=0, ignore_eos=True)
-        ran = [cost for cost in profile.instructions if cost.kind == "kernel"]
-    # One call reads the prompt, and each token but the last is read by one more.
-    assert {cost.runs for cost in ran} == {5}
-    assert sum(cost.constant_bytes for cost in ran) > 0
+def test_a_profile_counts_every_call(toy_path: Path) -> None:
+    with LLM(toy_path) as llm, llm.profile() as profile:
+        for speculation in ("off", "always"):
+            llm.reset()
+            llm.generate([1, 7, 8, 9], max_new_tokens=5, temperature=0, ignore_eos=True,
+                         speculation=speculation)  # fmt: skip
+        runs = [
+            {c.runs for c in profile.instructions if c.kind == "kernel" and c.method == method}
+            for method in (0, 1)
+        ]
+    # Without speculation one call reads the prompt, and one more each token but the last.
+    assert len(runs[0]) == len(runs[1]) == 1
+    (forward,), (verify,) = runs
+    assert 5 < forward + verify <= 10
+    assert all(cost.runs for cost in profile.operators())

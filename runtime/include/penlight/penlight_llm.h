@@ -135,8 +135,8 @@ PENLIGHT_API penlight_status penlight_llm_from_program(penlight_program* program
 PENLIGHT_API void penlight_llm_close(penlight_llm* llm);
 PENLIGHT_API void penlight_llm_get_info(const penlight_llm* llm, penlight_llm_info* info);
 PENLIGHT_API penlight_llm_sampling penlight_llm_default_sampling(const penlight_llm* llm);
-/* The methods that the handle runs, "forward" first, to profile them; NULL past the last. They stay
- * the handle's. */
+/* The methods that the handle runs, to profile them: "forward", then "verify" if there is one; NULL
+ * past the last. They stay the handle's. */
 PENLIGHT_API penlight_method* penlight_llm_method(penlight_llm* llm, size_t index);
 
 PENLIGHT_API penlight_status penlight_llm_generate(penlight_llm* llm,

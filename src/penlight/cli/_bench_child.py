@@ -109,7 +109,8 @@ def some_tokens(llm: LLM) -> list[int]:
 
 def _generate(llm: LLM, tokens: list[int], count: int) -> Statistics:
     settings: dict[str, Any] = {"temperature": 0, "repetition_penalty": 1, "ignore_eos": True}
-    return llm.generate(tokens, max_new_tokens=count, **settings).statistics
+    settings |= {"speculation": "off", "max_new_tokens": count}
+    return llm.generate(tokens, **settings).statistics
 
 
 def _prefill(
