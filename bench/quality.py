@@ -6,8 +6,11 @@
 The reference is SmolLM2-135M-Instruct with the values of its GGUF file as float32, run by
 `transformers`. Programs are exported from the GGUF file ("keep") and from a Hugging Face folder of
 those float32 values (the other schemes), and run token by token, as a chat runs them. Beside them
-stands the recipe that ExecuTorch's exporter calls 8da4w, applied by torchao to the float model.
-The text is scikit-learn's descriptions of its data sets, read from the installed package.
+stands the recipe that ExecuTorch's exporter calls 8da4w: its weights by torchao, its activations
+rounded as it rounds them, in eager PyTorch. The text is scikit-learn's descriptions of its data
+sets, read from the installed package.
+
+    make quality ARGS="--executorch MODEL.pte"   a program of ExecuTorch's exporter in its place
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ from torch import nn
 import penlight
 from penlight.checkpoints import open_checkpoint
 from penlight.checkpoints.source import Checkpoint
+from penlight.edge.packed import unpack
 from penlight.llm.export import export_llm
+from penlight.quantize import pack_values
 
 PAGE = Path(__file__).parent.parent / "docs" / "quality.md"
 PROMPTS = (
@@ -51,11 +56,30 @@ PROMPTS = (
 )
 GREEDY = 32  # tokens of an answer that are compared
 WINDOW = 1000  # tokens of text that a prediction may look back on, at most
-NAMES = {
-    "keep": "`keep`: the GGUF's own Q4_1 and Q8_0 values",
-    "q8": "`q8` of the float values",
-    "q4": "`q4` of the float values, 8-bit embedding and head",
-    "8da4w": "ExecuTorch's 8da4w, group 32, 8-bit embedding (torchao, not lowered)",
+
+
+@dataclass(frozen=True)
+class Export:
+    """A row of the table: what a program is exported with."""
+
+    title: str
+    quant: str
+    embedding: str | None = None
+    cache: str = "float16"
+
+
+EXPORTS = (
+    Export("`keep`: the GGUF's own Q4_1 and Q8_0 values", "keep"),
+    Export("`q8` of the float values", "q8"),
+    Export("`q4` of the float values, 8-bit embedding and head", "q4"),
+    Export("`q4` of the float values, 4-bit embedding and head", "q4", "q4"),
+)
+RECIPE = "ExecuTorch's 8da4w, group 32, 4-bit head, 8-bit embedding"
+# Formats of 4 bits whose rounding is compared on weights alone.
+FORMATS = {
+    "q4g32": "symmetric, a fp16 scale: 4.5 bits",
+    "q4g32m.u8": "`q4`: minimums, bytes: 4.5 bits",
+    "q4g32m": "minimums, fp16: 5 bits",
 }
 
 Logits = Callable[[list[int]], Iterator[np.ndarray]]
@@ -160,7 +184,9 @@ def of_program(llm: penlight.LLM) -> tuple[Logits, Greedy]:
 
 def executorch_recipe(model: Any) -> Any:
     """What ExecuTorch's exporter does to a model for qmode=8da4w, group_size=32 and
-    embedding_quantize=8,0: weights and activations of every linear layer, and the embedding."""
+    embedding_quantize=8,0: weights and activations of every linear layer, and the embedding.
+
+    torchao chooses the weights, which are then floats again; see `round_activations`."""
     from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
     from torchao.quantization.granularity import PerAxis, PerGroup
     from torchao.quantization.quant_api import IntxWeightOnlyConfig
@@ -183,7 +209,83 @@ def executorch_recipe(model: Any) -> Any:
         ),
         lambda module, _: isinstance(module, nn.Embedding),
     )
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            module.weight = nn.Parameter(module.weight.dequantize(), requires_grad=False)
+        if isinstance(module, nn.Linear):
+            module.register_forward_pre_hook(lambda _, inputs: (round_activations(inputs[0]),))
     return model
+
+
+def round_activations(x: torch.Tensor) -> torch.Tensor:
+    """Activations [..., inputs] as 8da4w rounds them: to 256 levels of each token's range."""
+    low, high = x.amin(-1, keepdim=True).clamp(max=0), x.amax(-1, keepdim=True).clamp(min=0)
+    scale = ((high - low) / 255).clamp(min=torch.finfo(torch.float32).eps)
+    zero = (-128 - torch.round(low / scale)).clamp(-128, 127)
+    return ((torch.round(x / scale) + zero).clamp(-128, 127) - zero) * scale
+
+
+def of_executorch(path: Path) -> tuple[Logits, Greedy]:
+    """A program that ExecuTorch exported, in its own runtime, token by token."""
+    from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401 - adds its operators
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(str(path))
+    method = program.load_method("forward")
+    if method is None:
+        sys.exit(f"[{path}] expected a method named forward; export the model again")
+
+    def step(token: int, position: int) -> np.ndarray:
+        out = method.execute((torch.tensor([[token]]), torch.tensor([position])))[0]
+        return np.asarray(out.reshape(-1, out.shape[-1])[-1].float().numpy())
+
+    def logits(tokens: list[int]) -> Iterator[np.ndarray]:
+        for position, token in enumerate(tokens[:-1]):
+            yield step(token, position)
+
+    def greedy(tokens: list[int]) -> list[int]:
+        answer: list[int] = []
+        *_, last = (step(token, position) for position, token in enumerate(tokens))
+        while len(answer) < GREEDY:
+            answer.append(int(last.argmax()))
+            if answer[-1] == 2:
+                break
+            last = step(answer[-1], len(tokens) + len(answer) - 1)
+        return answer
+
+    return logits, greedy
+
+
+def rounding_errors(checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
+    """By weights and format, the squared error in parts of the weights' squares."""
+    random = np.random.default_rng(0)
+    names = [name for name, t in checkpoint.tensors.items() if t.dtype == "q4_1"][::15]
+    gridded = [checkpoint.tensors[name].read() for name in names]
+    noisy = []
+    for w in gridded:
+        groups = w.reshape(-1, 32)
+        step = (groups.max(1) - groups.min(1)) / 15
+        noise = random.standard_normal(groups.shape, np.float32) * step[:, None] / 4
+        noisy.append((groups + noise).reshape(w.shape))
+    samples = {
+        "normal": [random.standard_normal((512, 1024), np.float32)],
+        "Student's t, 4 degrees": [random.standard_t(4, (512, 1024)).astype(np.float32)],
+        "SmolLM2, a quarter step of noise": noisy,
+        "SmolLM2, on its grid": gridded,
+    }
+    return {
+        name: {text: _rounding_error(matrices, text) for text in FORMATS}
+        for name, matrices in samples.items()
+    }
+
+
+def _rounding_error(matrices: list[np.ndarray], text: str) -> float:
+    error, square = 0.0, 0.0
+    for w in matrices:
+        back = unpack(pack_values(w, text), text, w.shape[0], w.shape[1])
+        error += float(np.square(back - w).sum(dtype=np.float64))
+        square += float(np.square(w).sum(dtype=np.float64))
+    return error / square
 
 
 @dataclass
@@ -193,16 +295,16 @@ class Bench:
     say: Callable[[str], None]
     reference: list[np.ndarray] = field(default_factory=list)  # log probabilities
     answers: list[list[int]] = field(default_factory=list)
+    perplexity: float = math.nan  # of the reference
 
-    def refer(self, logits: Logits, greedy: Greedy) -> float:
-        """Take the reference; its perplexity."""
+    def refer(self, logits: Logits, greedy: Greedy) -> None:
         negative = 0.0
         for window in self.windows:
             for row, target in zip(logits(window), window[1:], strict=True):
                 self.reference.append(log_softmax(row).astype(np.float32))
                 negative -= float(self.reference[-1][target])
         self.answers = [greedy(prompt) for prompt in self.prompts]
-        return math.exp(negative / len(self.reference))
+        self.perplexity = math.exp(negative / len(self.reference))
 
     def measure(self, name: str, logits: Logits, greedy: Greedy) -> Quality:
         begin, quality, at = time.perf_counter(), Quality(), 0
@@ -225,9 +327,8 @@ class Bench:
         return quality
 
 
-def run(tokens: int, say: Callable[[str], None]) -> Iterator[str]:
+def run(tokens: int, executorch: Path | None, say: Callable[[str], None]) -> Iterator[str]:
     """The page, each time that one more model has been measured."""
-    results: dict[str, Quality] = {}
     with tempfile.TemporaryDirectory() as temporary, open_checkpoint(str(smollm2())) as checkpoint:
         folder, program = Path(temporary) / "float", Path(temporary) / "model.pte"
         model = float_model(checkpoint)
@@ -235,18 +336,29 @@ def run(tokens: int, say: Callable[[str], None]) -> Iterator[str]:
         assert checkpoint.tokenizer is not None
         (folder / "tokenizer.json").write_bytes(bytes(checkpoint.tokenizer.tokenizer_json))
         bench = None
-        for scheme in ("keep", "q4", "q8"):
-            export_llm(smollm2() if scheme == "keep" else folder, program, quant=scheme)
+        for row in EXPORTS:
+            source = smollm2() if row.quant == "keep" else folder
+            export_llm(
+                source, program, quant=row.quant, embedding_quant=row.embedding, cache=row.cache
+            )
             with penlight.LLM(program, context=2 * WINDOW) as llm:
                 if bench is None:
                     bench = Bench(*inputs(llm, tokens), say)
-                    perplexity = bench.refer(*of_transformers(model))
-                results[scheme] = bench.measure(scheme, *of_program(llm))
-            results[scheme].nbytes = program.stat().st_size
-            yield page(results, perplexity, len(bench.reference))
+                    bench.refer(*of_transformers(model))
+                    report = Report(bench, rounding_errors(checkpoint), executorch is not None)
+                quality = bench.measure(row.title, *of_program(llm))
+            quality.nbytes = program.stat().st_size
+            report.results[row.title] = quality
+            yield report.page()
         assert bench is not None
-        results["8da4w"] = bench.measure("8da4w", *of_transformers(executorch_recipe(model)))
-        yield page(results, perplexity, len(bench.reference))
+        if executorch is None:
+            report.results[RECIPE] = bench.measure(
+                RECIPE, *of_transformers(executorch_recipe(model))
+            )
+        else:
+            report.results[RECIPE] = bench.measure(RECIPE, *of_executorch(executorch))
+            report.results[RECIPE].nbytes = executorch.stat().st_size
+        yield report.page()
 
 
 def inputs(llm: penlight.LLM, tokens: int) -> tuple[list[list[int]], list[list[int]]]:
@@ -257,74 +369,100 @@ def inputs(llm: penlight.LLM, tokens: int) -> tuple[list[list[int]], list[list[i
     return windows, [llm.tokenize(llm.prompt(message)) for message in messages]
 
 
-def page(results: dict[str, Quality], perplexity: float, tokens: int) -> str:
-    lines = [
-        "# Quality",
-        "",
-        "What quantisation costs, written by `make quality` (bench/quality.py). The reference is",
-        "SmolLM2-135M-Instruct with the values of its GGUF file as float32 in `transformers`; its",
-        f"perplexity is {perplexity:.3f} over the {tokens:,} tokens of text used here:",
-        "scikit-learn's descriptions of its data sets, in windows of at most "
-        f"{WINDOW:,} tokens, every",
-        f"token but the first of a window predicted. Greedy answers are the first {GREEDY} tokens "
-        f"(or fewer,",
-        f"where the answer ends) to {len(PROMPTS)} questions.",
-        "",
-        "| | KL, mean | KL, 99% | KL, worst | top-1 equal | perplexity | greedy answers equal | "
-        "equal tokens of each answer | file, MB |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name in NAMES:
-        if name not in results:
-            lines.append(f"| {NAMES[name]} | not measured here | | | | | | | |")
-            continue
-        r = results[name]
-        change = 100 * (r.perplexity / perplexity - 1)
+@dataclass
+class Report:
+    bench: Bench
+    rounding: dict[str, dict[str, float]]
+    lowered: bool  # whether ExecuTorch's row is a program of its exporter
+    results: dict[str, Quality] = field(default_factory=dict)
+
+    def page(self) -> str:
+        b = self.bench
+        lines = [
+            "# Quality",
+            "",
+            "What quantisation costs, written by `make quality` (bench/quality.py). The reference",
+            "is SmolLM2-135M-Instruct with the values of its GGUF file as float32 in",
+            f"`transformers`; its perplexity is {b.perplexity:.3f} over the "
+            f"{len(b.reference):,} tokens of text used here:",
+            f"scikit-learn's descriptions of its data sets, in windows of at most {WINDOW:,}",
+            "tokens, every token but the first of a window predicted. Greedy answers are the first",
+            f"{GREEDY} tokens (or fewer, where the answer ends) to {len(PROMPTS)} questions.",
+            "",
+            "| | KL, mean | KL, 99% | KL, worst | top-1 equal | perplexity | "
+            "greedy answers equal | equal tokens of each answer | file, MB |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *(self._row(title, quality) for title, quality in self.results.items()),
+            "",
+            "KL is the Kullback-Leibler divergence of the model's next-token distribution from the",
+            "reference's, in nats. A program runs token by token, with a float16 cache.",
+            "",
+            "`keep` meets the checkpoint's own weights with activations of 15 bits (`.a16` of",
+            "[the format](../src/penlight/edge/packed.py)), the others with activations of 8.",
+            "",
+            *self._about_executorch(),
+            "",
+            *self._about_rounding(),
+            "",
+        ]
+        return "\n".join(lines)
+
+    def _row(self, title: str, r: Quality) -> str:
+        change = 100 * (r.perplexity / self.bench.perplexity - 1)
         size = f"{r.nbytes / 1e6:.0f}" if r.nbytes else ""
-        lines.append(
-            f"| {NAMES[name]} | {np.mean(r.kl):.2g} | {np.quantile(r.kl, 0.99):.2g} | "
+        return (
+            f"| {title} | {np.mean(r.kl):.2g} | {np.quantile(r.kl, 0.99):.2g} | "
             f"{max(r.kl):.2g} | {100 * r.agreed / len(r.kl):.1f}% | {r.perplexity:.3f} "
             f"({change:+.2f}%) | {r.same_answers} of {len(r.common)} | "
             f"{' '.join(map(str, r.common))} | {size} |"
         )
-    lines += [
-        "",
-        "KL is the Kullback-Leibler divergence of the model's next-token distribution from the",
-        "reference's, in nats. A program runs token by token, with a float16 cache.",
-        "",
-        "`keep` meets the checkpoint's own weights with activations of 15 bits (`.a16` of",
-        "[the format](../src/penlight/edge/packed.py)), the other schemes with activations of 8.",
-        "",
-        *_about_q4(results.get("q4"), perplexity),
-        "The row of ExecuTorch is its exporter's recipe (`Int8DynamicActivationIntxWeightConfig`,",
-        "4-bit weights in groups of 32, `hqq_scale_only`, embedding with 8 bits by row) as torchao",
-        "computes it in eager PyTorch. The program that its exporter lowers to XNNPACK is not run",
-        "here, because its export takes many minutes; its kernels may round differently.",
-        "",
-    ]
-    return "\n".join(lines)
 
+    def _about_executorch(self) -> list[str]:
+        if self.lowered:
+            return [
+                "The row of ExecuTorch is a program of its exporter, lowered to XNNPACK, in its",
+                "own runtime (`--executorch`), token by token.",
+            ]
+        return [
+            "The row of ExecuTorch is its exporter's recipe in eager PyTorch: weights by torchao",
+            "(`Int8DynamicActivationIntxWeightConfig`, 4 bits in groups of 32, `hqq_scale_only`;",
+            "the embedding with 8 bits by row), activations rounded to 8 bits by token. The",
+            "program that its exporter lowers to XNNPACK takes ten minutes to make; its kernels",
+            "may round differently; `--executorch MODEL.pte` measures one.",
+        ]
 
-def _about_q4(q4: Quality | None, perplexity: float) -> list[str]:
-    if q4 is None or q4.perplexity < 1.05 * perplexity:
-        return []
-    return [
-        "`q4` misses its aim of a perplexity within 5%. The float values lie on the grid of Q4_1,",
-        "16 levels from each group's minimum to its maximum. Levels that are symmetric about zero",
-        "miss that grid, so that values are rounded twice.",
-        "",
-    ]
+    def _about_rounding(self) -> list[str]:
+        return [
+            "## Why `q4` has minimums",
+            "",
+            "A group of 32 weights with one fp16 scale and 16 levels about zero takes 4.5 bits a",
+            "weight. So do a scale and a minimum of 8 bits each, whole multiples of two units of",
+            "the row. The squared error of both, in parts of the weights' squares; scales and",
+            "minimums are chosen by least squares, without calibration:",
+            "",
+            "| weights | " + " | ".join(FORMATS.values()) + " |",
+            "|---|" + "---|" * len(FORMATS),
+            *(
+                f"| {name} | " + " | ".join(f"{error[text]:.2g}" for text in FORMATS) + " |"
+                for name, error in self.rounding.items()
+            ),
+            "",
+            "SmolLM2's float values lie on the grid of Q4_1, 16 levels from each group's minimum",
+            "to its maximum: symmetric levels miss it and round them a second time, levels with a",
+            "minimum meet it. The row with noise shows values that lie on no grid.",
+        ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--tokens", type=int, default=2000, help="tokens of text to predict")
     parser.add_argument("--print", action="store_true", help="print the page, do not write it")
+    parser.add_argument("--executorch", type=Path, help="a program that its exporter made")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     transformers.utils.logging.set_verbosity_error()
-    for text in run(arguments.tokens, Console(stderr=True).print):
+    for text in run(arguments.tokens, arguments.executorch, Console(stderr=True).print):
         if arguments.print:
             print(text)
         else:
