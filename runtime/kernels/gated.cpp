@@ -1,16 +1,20 @@
 // penlight::silu_mul and gelu_mul: the gates of feed-forward layers.
-#include <algorithm>
+#include "gated.h"
 
-#include "kernel.h"
+#include <algorithm>
 
 #define PENLIGHT_TARGET_FLOAT_ONLY
 #define PENLIGHT_TARGET_SOURCE "gated.simd.h"
 #include "simd/for_each_target.h"
 
 namespace penlight::kernels {
-namespace {
 
-using Gated = void (*)(const float* gate, const float* up, int64_t count, float* y);
+Gated gated_of_name(Isa isa, std::string_view activation) {
+    if (activation == "silu") return PENLIGHT_SELECT_FLOAT(isa, silu_mul);
+    return activation == "gelu" ? PENLIGHT_SELECT_FLOAT(isa, gelu_mul) : nullptr;
+}
+
+namespace {
 
 Status gated(Context& ctx, Gated function, const Tensor& gate, const Tensor& up, Tensor& out) {
     if (gate.dtype != PENLIGHT_FLOAT || up.dtype != PENLIGHT_FLOAT || out.dtype != PENLIGHT_FLOAT ||
@@ -27,11 +31,11 @@ Status gated(Context& ctx, Gated function, const Tensor& gate, const Tensor& up,
 }
 
 Status silu_mul_out(Context& ctx, const Tensor& gate, const Tensor& up, Tensor& out) {
-    return gated(ctx, PENLIGHT_SELECT_FLOAT(ctx.isa, silu_mul), gate, up, out);
+    return gated(ctx, gated_of_name(ctx.isa, "silu"), gate, up, out);
 }
 
 Status gelu_mul_out(Context& ctx, const Tensor& gate, const Tensor& up, Tensor& out) {
-    return gated(ctx, PENLIGHT_SELECT_FLOAT(ctx.isa, gelu_mul), gate, up, out);
+    return gated(ctx, gated_of_name(ctx.isa, "gelu"), gate, up, out);
 }
 
 }  // namespace

@@ -34,13 +34,18 @@ int64_t PackedFormat::nbytes(int64_t rows, int64_t inputs) const {
     return total;
 }
 
-Status check_packed(Context& ctx, const Tensor& weight, std::string_view text, int64_t rows,
-                    int64_t inputs, PackedFormat* format) {
+Status check_packed_format(Context& ctx, std::string_view text, PackedFormat* format) {
     if (!parse_packed(text, format))
         return ctx.fail(
             "expected a format such as q4g32, q8g32, q4g32m, bf16 or f32 but got "
             "\"%.*s\"; export the model again",
             static_cast<int>(text.size() < 32 ? text.size() : 32), text.data());
+    return Status::ok;
+}
+
+Status check_packed(Context& ctx, const Tensor& weight, std::string_view text, int64_t rows,
+                    int64_t inputs, PackedFormat* format) {
+    PENLIGHT_TRY(check_packed_format(ctx, text, format));
     int64_t nbytes = format->nbytes(rows, inputs);
     if (weight.dtype != PENLIGHT_UINT8 || weight.rank != 1 || nbytes < 0 ||
         weight.size(0) != nbytes || (weight.size(0) > 1 && weight.stride(0) != 1))

@@ -58,6 +58,7 @@ struct PackedFormat {
 };
 
 bool parse_packed(std::string_view text, PackedFormat* format);
+Status check_packed_format(Context& ctx, std::string_view text, PackedFormat* format);
 // Checks the format string, and that weight (uint8 [nbytes]) holds rows x inputs in it.
 Status check_packed(Context& ctx, const Tensor& weight, std::string_view text, int64_t rows,
                     int64_t inputs, PackedFormat* format);
@@ -81,6 +82,7 @@ struct PackedCore {
     // All tokens' outputs of one block of rows.
     void (*block)(const PackedProduct& p, int64_t block);
 };
+const PackedCore* packed_core_of(Isa isa);  // packed_linear.cpp
 // Bytes of one token's quantised activations: the int8 planes, and for each group the scale, the
 // correction for the weights' zero, and the scaled sum.
 inline int64_t quantized_token_bytes(const PackedFormat& f, int64_t inputs) {

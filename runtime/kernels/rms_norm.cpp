@@ -1,11 +1,14 @@
 // penlight::rms_norm: root mean square normalisation of the last dimension.
-#include "kernel.h"
+#include "rms_norm.h"
 
 #define PENLIGHT_TARGET_FLOAT_ONLY
 #define PENLIGHT_TARGET_SOURCE "rms_norm.simd.h"
 #include "simd/for_each_target.h"
 
 namespace penlight::kernels {
+
+RmsNormRow rms_norm_row_of(Isa isa) { return PENLIGHT_SELECT_FLOAT(isa, rms_norm_row); }
+
 namespace {
 
 Status rms_norm_out(Context& ctx, const Tensor& x, const Tensor& weight, double eps, double offset,
@@ -20,7 +23,7 @@ Status rms_norm_out(Context& ctx, const Tensor& x, const Tensor& weight, double 
         return ctx.fail("expected contiguous tensors; make contiguous copies first");
     const int64_t width = weight.size(0);
     if (width == 0) return Status::ok;
-    auto* row = PENLIGHT_SELECT_FLOAT(ctx.isa, rms_norm_row);
+    const RmsNormRow row = rms_norm_row_of(ctx.isa);
     ctx.parallel_for(x.numel() / width, 8, [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; r++)
             row(x.ptr<float>() + r * width, weight.ptr<float>(), width, static_cast<float>(eps),

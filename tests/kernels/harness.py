@@ -134,6 +134,8 @@ def make_call(
         value = given.get(a.name, a.default_value)
         arguments.append((_type(a), value))
     listed = any(a.is_out and str(a.type) == "List[Tensor]" for a in out_schema.arguments)
+    if out_schema is functional and not in_place:  # a custom operator's list is one out argument
+        listed = [str(r.type) for r in functional.returns] == ["List[Tensor]"]
     default = "" if in_place else "out"
     name = out_schema.overload_name or default
     return Call(out_schema.name, name, arguments, list(outputs), in_place, listed)

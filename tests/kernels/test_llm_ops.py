@@ -78,6 +78,77 @@ def test_rms_norm_and_gates(isa: str, width: int) -> None:
     run_op("penlight::gelu_mul", x, other, rtol=2e-5, atol=1e-6)
 
 
+# tokens, inputs, outputs: less than a block, parts of blocks, several strips, more tokens than fit
+FUSED = [(1, 32, 5), (2, 100, 70), (7, 64, 1), (1, 96, 1100), (13, 64, 300), (300, 32, 100)]
+NORMS = {"no norm": False, "norm": True}
+
+
+def biases_and_norm(n: int, k: int, norm: bool) -> tuple[torch.Tensor, ...]:
+    bias, weight = sample(n, seed=3), sample(k, seed=4)
+    return (bias, weight, 1e-5, 1.0) if norm else (bias,)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("shape", FUSED, ids=str)
+@pytest.mark.parametrize("format", ["q4g32", "q8g16m.f32.a16", "bf16"])
+def test_gated_linear(isa: str, format: str, shape: tuple[int, int, int], norm: bool) -> None:
+    t, k, n = shape
+    gate, up = (packed(sample(n, k, seed=seed) / k**0.5, format) for seed in (1, 2))
+    x, rest = sample(1, t, k), biases_and_norm(n, k, norm)
+    for activation in ("silu", "gelu"):
+        args = (x, gate, up, format, n, activation, None, *rest)
+        run_op("penlight::gated_linear", *args, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", FUSED, ids=str)
+@pytest.mark.parametrize("format", ["q4g32m", "q8g32", "f32"])
+def test_linear_add(isa: str, format: str, shape: tuple[int, int, int]) -> None:
+    t, k, n = shape
+    weight, x, residual = packed(sample(n, k, seed=1), format), sample(1, t, k), sample(1, t, n)
+    args = (residual, x, weight, format, n, sample(n, seed=2))
+    (y,) = run_op("penlight::linear_add", *args, rtol=2e-5, atol=3e-4)
+    (product,) = run_op("penlight::linear", *args[1:], rtol=2e-5, atol=3e-4)
+    assert torch.equal(y, residual + product)
+
+
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("shape", FUSED, ids=str)
+@pytest.mark.parametrize("format", ["q4g32", "q4g16m.f32.a16", "f16"])
+def test_linears(isa: str, format: str, shape: tuple[int, int, int], norm: bool) -> None:
+    t, k, n = shape
+    rows, x = [n, 32, 1], sample(1, t, k)
+    weights = [packed(sample(r, k, seed=r) / k**0.5, format) for r in rows]
+    bias, *rest = biases_and_norm(n, k, norm)
+    args = (x, weights, format, rows, [bias, None, None], *rest)
+    results = run_op("penlight::linears", *args, rtol=2e-5, atol=3e-4)
+    if norm:  # to the bit what the operators give one by one
+        (x,) = run_op("penlight::rms_norm", x, *rest, rtol=2e-6, atol=2e-6)
+    for weight, r, b, y in zip(weights, rows, args[4], results, strict=True):
+        (alone,) = run_op("penlight::linear", x, weight, format, r, b, rtol=2e-5, atol=3e-4)
+        assert torch.equal(alone, y)
+
+
+def test_bad_fused_linears_are_refused() -> None:
+    x, weight, y = sample(1, 2, 64), packed(sample(32, 64), "q4g32"), [sample(1, 2, 32)]
+    gated = (x, weight, weight, "q4g32", 32)
+    assert "activation" in refuse_op("penlight::gated_linear", *gated, "relu", out=y)
+    short = sample(63)
+    assert "norm" in refuse_op(
+        "penlight::gated_linear", *gated, "silu", None, None, short, 1e-5, 0.0, out=y
+    )
+    assert "bias" in refuse_op("penlight::gated_linear", *gated, "silu", None, short, out=y)
+    residual = sample(1, 1, 32)
+    assert "residual" in refuse_op("penlight::linear_add", residual, x, weight, "q4g32", 32, out=y)
+    for weights, rows, biases in (
+        ([weight], [32, 32], [None]),
+        ([weight], [32], []),
+        ([], [], []),
+        ([weight] * 9, [32] * 9, [None] * 9),
+    ):
+        message = refuse_op("penlight::linears", x, weights, "q4g32", rows, biases, out=y)
+        assert "weights" in message
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 2, 2), (5, 3, 64, 64), (3, 2, 96, 72), (20, 2, 10, 6)])
 @pytest.mark.parametrize("position", [0, 3, 8000, 100000])
 def test_rope(isa: str, shape: tuple[int, int, int, int], position: int) -> None:

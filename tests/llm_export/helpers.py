@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,31 @@ def chat_folder(model: Any, folder: Path) -> Path:
 
 def calls(file: ProgramFile, operator: str) -> list[list[Any]]:
     """The arguments of every call of an operator in forward, in order."""
+    return [args for name, args in all_calls(file) if name == operator]
+
+
+def all_calls(file: ProgramFile) -> Iterator[tuple[str, list[Any]]]:
+    """The operator and the arguments of every kernel call of forward, in order."""
     plan = next(p for p in file.program.execution_plan if p.name == "forward")
-    found = []
     for instruction in plan.chains[0].instructions:
         call = instruction.instr_args
-        if isinstance(call, KernelCall) and plan.operators[call.op_index].name == operator:
-            found.append([plan.values[index].val for index in call.args])
+        if isinstance(call, KernelCall):
+            args = [plan.values[index].val for index in call.args]
+            yield plan.operators[call.op_index].name, args
+
+
+def linear_weights(file: ProgramFile) -> list[tuple[Tensor, str]]:
+    """The packed weight and the format of every linear layer of forward, in order."""
+    values = next(p for p in file.program.execution_plan if p.name == "forward").values
+    found: list[tuple[Tensor, str]] = []
+    for name, args in all_calls(file):
+        if name == "penlight::linears":
+            found += [(values[index].val, args[2].string_val) for index in args[1].items]
+        elif name == "penlight::gated_linear":
+            found += [(weight, args[3].string_val) for weight in args[1:3]]
+        elif name in ("penlight::linear", "penlight::linear_add"):
+            weight, format = args[1:3] if name == "penlight::linear" else args[2:4]
+            found.append((weight, format.string_val))
     return found
 
 

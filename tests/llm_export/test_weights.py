@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from helpers import Running, calls, constant, eager
+from helpers import Running, calls, constant, eager, linear_weights
 from references import SIZES, reference, saved
 from writers import interleave, write_gguf, write_meta
 
@@ -62,14 +62,14 @@ def test_a_gguf_kind_is_carried_over_exactly(kind: str, tmp_path: Path) -> None:
     stored = {t.name: gguf.dequantize(t.data, number) for t in gguf.GGUFReader(source).tensors
               if t.tensor_type == number}  # fmt: skip
     with read_program(tmp_path / "model.pte") as file:
-        linears, (embedding,) = calls(file, "penlight::linear"), calls(file, "penlight::embedding")
+        linears, (embedding,) = linear_weights(file), calls(file, "penlight::embedding")
         assert len(linears) == len(MATRICES) + 1
         names = [*(f"blk.0.{name}.weight" for name in MATRICES), "output.weight"]
-        found = {name: call[1:4] for name, call in zip(names, linears, strict=True)}
-        found["token_embd.weight"] = [*embedding[1:3], None]
-        for name, (tensor, text, _) in found.items():
+        found = dict(zip(names, linears, strict=True))
+        found["token_embd.weight"] = (embedding[1], embedding[2].string_val)
+        for name, (tensor, text) in found.items():
             expected = stored[name]
-            values = unpack(constant(file, tensor), text.string_val, *expected.shape)
+            values = unpack(constant(file, tensor), text, *expected.shape)
             if heads := {"blk.0.attn_q.weight": 4, "blk.0.attn_k.weight": 2}.get(name):
                 values = interleave(values, heads)
             np.testing.assert_array_equal(values, expected, err_msg=name)
@@ -91,12 +91,12 @@ def with_stored_weights(checkpoint: Path, program: Path) -> Any:
             layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj,
             layer.self_attn.o_proj, layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj,
         )]  # fmt: skip
-        stored = [call[1:3] for call in calls(file, "penlight::linear")]
-        stored += [call[1:3] for call in calls(file, "penlight::embedding")]
+        stored = linear_weights(file)
+        stored += [(call[1], call[2].string_val) for call in calls(file, "penlight::embedding")]
         for module, (tensor, text) in zip(
             [*modules, model.lm_head, model.embed_tokens], stored, strict=True
         ):
-            values = unpack(constant(file, tensor), text.string_val, *module.weight.shape)
+            values = unpack(constant(file, tensor), text, *module.weight.shape)
             module.weight.data.copy_(torch.from_numpy(values.copy()))
     assert model.lm_head.weight.shape[0] == last
     return model
@@ -121,7 +121,7 @@ def test_a_scheme_computes_what_its_stored_weights_mean(
     report = export_llm(float_folder, path, quant=scheme, embedding_quant=scheme, cache="float32")
     assert report.card["scheme"] == scheme
     with read_program(path) as file:
-        weight = calls(file, "penlight::linear")[4][1]  # [160, 96], which fills blocks
+        weight, _ = linear_weights(file)[4]  # [160, 96], which fills blocks
         assert weight.sizes == [160 * (96 * bits + of_a_row) / 8]
     expected = with_stored_weights(float_folder, path)
     tokens = torch.randint(3, SIZES["vocab_size"], (1, 32), generator=torch.manual_seed(0))
@@ -154,7 +154,7 @@ def test_embedding_and_head_have_8_bits_unless_told_otherwise(
     for given, expected in ((None, "q8g32"), ("q4", "q4g32m.u8"), ("bf16", "bf16")):
         export_llm(float_folder, tmp_path / "m.pte", quant="q4", embedding_quant=given)
         with read_program(tmp_path / "m.pte") as file:
-            formats = [call[2].string_val for call in calls(file, "penlight::linear")]
+            formats = [format for _, format in linear_weights(file)]
             (embedding,) = calls(file, "penlight::embedding")
         assert set(formats[:-1]) == {"q4g32m.u8"}
         assert formats[-1] == embedding[2].string_val == expected
@@ -179,8 +179,8 @@ def test_a_tied_head_is_stored_once(tmp_path: Path) -> None:
         report = export_llm(folder, tmp_path / f"{tied}.pte", quant="f32")
         nbytes[tied] = report.nbytes
         with read_program(report.path) as file:
-            head, (embedding,) = (calls(file, f"penlight::{n}") for n in ("linear", "embedding"))
-            shared = head[-1][1].data_buffer_idx == embedding[1].data_buffer_idx
+            (head, _), (embedding,) = linear_weights(file)[-1], calls(file, "penlight::embedding")
+            shared = head.data_buffer_idx == embedding[1].data_buffer_idx
             assert shared is tied
     assert abs(nbytes[False] - nbytes[True] - 4096 * 64 * 4) < 4096
 

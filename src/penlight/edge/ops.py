@@ -8,6 +8,7 @@ is its own oracle. Shapes: T tokens, H heads, D head width, S cache length, K in
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -62,6 +63,118 @@ def _(
     x: Tensor, weight: Tensor, format: str, out_features: int, bias: Tensor | None = None
 ) -> Tensor:
     return x.new_empty((*x.shape[:-1], out_features))
+
+
+@torch.library.custom_op("penlight::linears", mutates_args=())
+def linears(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    format: str,
+    out_features: Sequence[int],
+    biases: Sequence[Tensor | None],
+    norm: Tensor | None = None,
+    eps: float = 0.0,
+    offset: float = 0.0,
+) -> list[Tensor]:
+    """`linear` of one x with 1 to 8 weights of one format, after an `rms_norm` if one is given.
+
+    x float32 [..., K]; result i is float32 [..., out_features[i]]. The activations are normed and
+    rounded once.
+    """
+    x = _normed(x, norm, eps, offset)
+    each = zip(weights, out_features, biases, strict=True)
+    return [linear(x, weight, format, rows, bias) for weight, rows, bias in each]
+
+
+@linears.register_fake
+def _(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    format: str,
+    out_features: Sequence[int],
+    biases: Sequence[Tensor | None],
+    norm: Tensor | None = None,
+    eps: float = 0.0,
+    offset: float = 0.0,
+) -> list[Tensor]:
+    return [x.new_empty((*x.shape[:-1], rows)) for rows in out_features]
+
+
+@torch.library.custom_op("penlight::gated_linear", mutates_args=())
+def gated_linear(
+    x: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    format: str,
+    out_features: int,
+    activation: str,
+    gate_bias: Tensor | None = None,
+    up_bias: Tensor | None = None,
+    norm: Tensor | None = None,
+    eps: float = 0.0,
+    offset: float = 0.0,
+) -> Tensor:
+    """``act(linear(x, gate)) * linear(x, up)``, after an `rms_norm` of x if one is given.
+
+    activation: "silu", or "gelu" for its tanh form. Shapes are those of `linear`.
+    """
+    x = _normed(x, norm, eps, offset)
+    multiply = {"silu": silu_mul, "gelu": gelu_mul}[activation]
+    product: Tensor = multiply(
+        linear(x, gate, format, out_features, gate_bias),
+        linear(x, up, format, out_features, up_bias),
+    )
+    return product
+
+
+@gated_linear.register_fake
+def _(
+    x: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    format: str,
+    out_features: int,
+    activation: str,
+    gate_bias: Tensor | None = None,
+    up_bias: Tensor | None = None,
+    norm: Tensor | None = None,
+    eps: float = 0.0,
+    offset: float = 0.0,
+) -> Tensor:
+    return x.new_empty((*x.shape[:-1], out_features))
+
+
+@torch.library.custom_op("penlight::linear_add", mutates_args=())
+def linear_add(
+    residual: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    format: str,
+    out_features: int,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """``residual + linear(x, weight)``; residual float32 [..., out_features]."""
+    product: Tensor = linear(x, weight, format, out_features, bias)
+    return residual + product
+
+
+@linear_add.register_fake
+def _(
+    residual: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    format: str,
+    out_features: int,
+    bias: Tensor | None = None,
+) -> Tensor:
+    return torch.empty_like(residual, memory_format=torch.contiguous_format)
+
+
+def _normed(x: Tensor, norm: Tensor | None, eps: float, offset: float) -> Tensor:
+    if norm is None:
+        return x
+    y: Tensor = rms_norm(x, norm, eps, offset)
+    return y
 
 
 @torch.library.custom_op("penlight::embedding", mutates_args=())

@@ -3,7 +3,7 @@
     torch.export.export(model)          ATen operators
       → decompose, TO_EDGE              the edge graph: core ATen, functional, no views
       → partitioners (to_backend)       parts of it replaced by calls of delegates
-      → OPTIMIZE                        folded, deduplicated, reshapes made free
+      → OPTIMIZE                        folded, deduplicated, reshapes made free, fused
       → linearize                       out variants, state in place
       → plan                            every storage gets an offset in an arena
       → emission (program/emit.py)
@@ -33,6 +33,10 @@ from penlight.passes.common_subexpressions import merge_common_subexpressions
 from penlight.passes.constant_folding import fold_constants
 from penlight.passes.copies import views_to_copies
 from penlight.passes.dead_code import remove_dead_code
+from penlight.passes.fuse_gated_linear import fuse_gated_linear
+from penlight.passes.fuse_linear_add import fuse_linear_add
+from penlight.passes.fuse_linears import fuse_linears
+from penlight.passes.fuse_norm import fuse_norm
 from penlight.passes.linear import use_linear
 from penlight.passes.linearize import Linearizer, missing_kernels
 from penlight.passes.no_ops import remove_no_ops
@@ -62,6 +66,10 @@ OPTIMIZE: tuple[Step, ...] = (
     promote_dtypes,
     normalize_reshapes,
     remove_no_ops,
+    fuse_gated_linear,
+    fuse_linear_add,
+    fuse_linears,
+    fuse_norm,
     remove_dead_code,
     mark_in_place_state,
 )

@@ -1,0 +1,174 @@
+#include "linear.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "rms_norm.h"
+
+namespace penlight::kernels {
+namespace {
+
+constexpr int64_t strip_tokens = 256;  // blocks * tokens of a strip, if tokens are fewer
+
+size_t aligned(size_t bytes) { return bytes > SIZE_MAX - 63 ? SIZE_MAX : (bytes + 63) & ~63ull; }
+
+bool is_vector(const Tensor& t, int64_t size) {
+    return t.dtype == PENLIGHT_FLOAT && t.rank == 1 && t.size(0) == size && t.contiguous();
+}
+
+// Floats of the strips of one thread.
+int64_t strip_floats(int64_t tokens, int count) {
+    return std::max(tokens, strip_tokens) * packed_rows * count;
+}
+
+int64_t token_count(const Tensor& x) {
+    int64_t tokens = 1;
+    for (int32_t d = 0; d + 1 < x.rank; d++) tokens *= x.size(d);
+    return tokens;
+}
+
+// Tokens at the upper bounds of the sizes, or -1 on overflow.
+int64_t most_tokens(const Tensor& x) {
+    int64_t tokens = 1;
+    for (int32_t d = 0; d + 1 < x.rank; d++)
+        if (__builtin_mul_overflow(tokens, x.max_sizes[d], &tokens)) return -1;
+    return tokens;
+}
+
+}  // namespace
+
+Status open_linear(Context& ctx, const Tensor& x, const InputNorm& norm, std::string_view format,
+                   LinearInput* in) {
+    if (x.rank < 1 || x.dtype != PENLIGHT_FLOAT || !x.contiguous())
+        return ctx.fail("expected a contiguous float32 input but got %s; convert it first",
+                        dtype_name(x.dtype));
+    PackedProduct p{};
+    PENLIGHT_TRY(check_packed_format(ctx, format, &p.format));
+    p.tokens = token_count(x);
+    p.inputs = x.size(x.rank - 1);
+    if (norm.weight && !is_vector(*norm.weight, p.inputs))
+        return ctx.fail("expected a float32 weight [%lld] of the norm; check its shape and dtype",
+                        static_cast<long long>(p.inputs));
+    const size_t normed = norm.weight ? aligned(static_cast<size_t>(x.numel()) * 4) : 0;
+    size_t quantized = 0;
+    if (p.format.quantized())
+        quantized =
+            aligned(static_cast<size_t>(p.tokens * quantized_token_bytes(p.format, p.inputs)));
+    const size_t needed = add_scratch(normed, quantized);
+    if (needed > ctx.scratch_size)
+        return ctx.fail("expected %zu bytes of scratch memory but got %zu; load the method again",
+                        needed, ctx.scratch_size);
+    p.x = norm.weight ? reinterpret_cast<float*>(ctx.scratch()) : x.ptr<float>();
+    p.quantized = ctx.scratch() + normed;
+    *in = {packed_core_of(ctx.isa),
+           format,
+           &x,
+           norm,
+           p,
+           reinterpret_cast<float*>(ctx.scratch()),
+           ctx.scratch() + needed,
+           ctx.scratch_size - needed};
+    return Status::ok;
+}
+
+Status add_product(Context& ctx, const LinearInput& in, const Tensor& weight, int64_t rows,
+                   const Tensor* bias, Tensor& out, PackedProduct* product) {
+    PackedProduct p = in.shared;
+    PENLIGHT_TRY(check_packed(ctx, weight, in.format, rows, p.inputs, &p.format));
+    if (bias && !is_vector(*bias, rows))
+        return ctx.fail("expected a float32 bias [%lld]; check its shape and dtype",
+                        static_cast<long long>(rows));
+    const int32_t last = in.x->rank - 1;
+    int64_t sizes[PENLIGHT_MAX_RANK];
+    std::copy(in.x->sizes, in.x->sizes + last, sizes);
+    sizes[last] = rows;
+    PENLIGHT_TRY(resize(ctx, out, in.x->rank, sizes));
+    if (out.dtype != PENLIGHT_FLOAT || !out.contiguous())
+        return ctx.fail("expected a contiguous float32 result but got %s; export the model again",
+                        dtype_name(out.dtype));
+    p.rows = rows;
+    p.weight = weight.ptr<uint8_t>();
+    p.bias = bias ? bias->ptr<float>() : nullptr;
+    p.out = out.ptr<float>();
+    *product = p;
+    return Status::ok;
+}
+
+void prepare_linear(Context& ctx, const LinearInput& in) {
+    const PackedProduct& p = in.shared;
+    const bool quantized = p.format.quantized();
+    if (p.tokens == 0 || p.inputs == 0 || (!quantized && !in.norm.weight)) return;
+    const RmsNormRow row = rms_norm_row_of(ctx.isa);
+    const float* x = in.x->ptr<float>();
+    const int64_t tile = quantized ? in.core->tile[p.format.planes - 1] : 4;
+    ctx.parallel_for((p.tokens + tile - 1) / tile, 2, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) {
+            const int64_t stop = in.norm.weight ? std::min(p.tokens, (i + 1) * tile) : 0;
+            for (int64_t t = i * tile; t < stop; t++)
+                row(x + t * p.inputs, in.norm.weight->ptr<float>(), p.inputs,
+                    static_cast<float>(in.norm.eps), static_cast<float>(in.norm.offset),
+                    in.normed + t * p.inputs);
+            if (quantized) in.core->quantize(p, i);
+        }
+    });
+}
+
+size_t linear_scratch(const Tensor& x, bool norm, std::string_view format) {
+    PackedFormat f;
+    if (x.rank < 1 || !parse_packed(format, &f)) return 0;
+    const int64_t inputs = x.max_sizes[x.rank - 1], tokens = most_tokens(x);
+    if (tokens < 0 || inputs > INT64_MAX / 64) return SIZE_MAX;
+    int64_t normed = 0, quantized = 0;
+    if ((norm && __builtin_mul_overflow(tokens, inputs * 4, &normed)) ||
+        (f.quantized() &&
+         __builtin_mul_overflow(tokens, quantized_token_bytes(f, inputs), &quantized)))
+        return SIZE_MAX;
+    return add_scratch(aligned(static_cast<size_t>(normed)),
+                       aligned(static_cast<size_t>(quantized)));
+}
+
+Status run_strips(Context& ctx, const LinearInput& in, const PackedProduct* products, int count,
+                  const StripBody& body) {
+    const int64_t tokens = in.shared.tokens, blocks = packed_blocks(products[0]);
+    if (tokens == 0 || blocks == 0) return Status::ok;
+    const int64_t floats = strip_floats(tokens, count);
+    const int64_t even = (blocks + ctx.threads() * 4 - 1) / (ctx.threads() * 4);
+    const int64_t run = std::min(std::max<int64_t>(1, strip_tokens / tokens), even);
+    const int64_t slots = std::min<int64_t>(
+        {ctx.threads(), (blocks + run - 1) / run, static_cast<int64_t>(in.rest_size / 4) / floats});
+    if (slots == 0)
+        return ctx.fail("expected %lld more bytes of scratch memory; load the method again",
+                        static_cast<long long>(floats * 4));
+    std::atomic<int64_t> next{0};
+    ctx.parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t s = begin; s < end; s++) {
+            float* memory = reinterpret_cast<float*>(in.rest) + s * floats;
+            for (int64_t b; (b = next.fetch_add(run, std::memory_order_relaxed)) < blocks;) {
+                const int64_t stop = std::min(blocks, b + run), first = b * packed_rows;
+                Strip strip{first, std::min(products[0].rows, stop * packed_rows) - first, {}};
+                for (int i = 0; i < count; i++) {
+                    PackedProduct part = products[i];
+                    part.weight += b * part.format.block_bytes(part.inputs);
+                    part.bias = part.bias ? part.bias + first : nullptr;
+                    part.rows = strip.rows;
+                    part.out = memory + i * (floats / count);
+                    for (int64_t j = 0; j < stop - b; j++) in.core->block(part, j);
+                    strip.values[i] = part.out;
+                }
+                body.combine(strip);
+            }
+        }
+    });
+    return Status::ok;
+}
+
+size_t strip_scratch(uint32_t threads, const Tensor& x, int count) {
+    const int64_t tokens = x.rank < 1 ? 0 : most_tokens(x);
+    int64_t bytes;
+    if (tokens < 0 || tokens > INT64_MAX / (packed_rows * 16) ||
+        __builtin_mul_overflow(strip_floats(tokens, count) * 4, int64_t{threads}, &bytes))
+        return SIZE_MAX;
+    return static_cast<size_t>(bytes);
+}
+
+}  // namespace penlight::kernels
