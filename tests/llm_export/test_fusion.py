@@ -19,18 +19,19 @@ KEPT_NORMS = {"Gemma2": 2, "Gemma3Text": 4, "Olmo2": 4, "Qwen3": 2}
 ADDS = {"Gemma2": 2, "Gemma3Text": 2, "Olmo2": 2}  # of normed results
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("scheme", ["q4", "f32"])
-def test_no_bit_changes(
-    scheme: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["llama with biases", "smollm3", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3",
+     "olmo2"],
+)  # fmt: skip
+def test_no_bit_changes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture, changes = VARIANTS[name]
     layers = changes.get("num_hidden_layers", SIZES["num_hidden_layers"])
     folder = saved(reference(architecture, changes), tmp_path / "checkpoint")
-    export_llm(folder, tmp_path / "fused.pte", quant=scheme)
+    export_llm(folder, tmp_path / "fused.pte", quant="q4")
     kept = tuple(step for step in pipeline.OPTIMIZE if not step.__name__.startswith("fuse_"))
     monkeypatch.setattr(pipeline, "OPTIMIZE", kept)
-    export_llm(folder, tmp_path / "plain.pte", quant=scheme)
+    export_llm(folder, tmp_path / "plain.pte", quant="q4")
     with read_program(tmp_path / "fused.pte") as file:
         found = Counter(operator for operator, _ in all_calls(file))
     stay = layers * ADDS.get(architecture, 0)
