@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,9 +84,15 @@ FUSED = [(1, 32, 5), (2, 100, 70), (7, 64, 1), (1, 96, 1100), (13, 64, 300), (30
 NORMS = {"no norm": False, "norm": True}
 
 
-def biases_and_norm(n: int, k: int, norm: bool) -> tuple[torch.Tensor, ...]:
-    bias, weight = sample(n, seed=3), sample(k, seed=4)
-    return (bias, weight, 1e-5, 1.0) if norm else (bias,)  # type: ignore[return-value]
+def normed(x: torch.Tensor, norm: bool) -> tuple[torch.Tensor, tuple[Any, ...]]:
+    """x as the kernel norms it, and the arguments of that norm.
+
+    Eager results are of this x: its last bits decide which way an activation is rounded.
+    """
+    if not norm:
+        return x, ()
+    arguments = (sample(x.shape[-1], seed=4), 1e-5, 1.0)
+    return run_op("penlight::rms_norm", x, *arguments, rtol=2e-6, atol=2e-6)[0], arguments
 
 
 @pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
@@ -94,10 +101,12 @@ def biases_and_norm(n: int, k: int, norm: bool) -> tuple[torch.Tensor, ...]:
 def test_gated_linear(isa: str, format: str, shape: tuple[int, int, int], norm: bool) -> None:
     t, k, n = shape
     gate, up = (packed(sample(n, k, seed=seed) / k**0.5, format) for seed in (1, 2))
-    x, rest = sample(1, t, k), biases_and_norm(n, k, norm)
+    x, bias = sample(1, t, k), sample(n, seed=3)
+    read, rest = normed(x, norm)
     for activation in ("silu", "gelu"):
-        args = (x, gate, up, format, n, activation, None, *rest)
-        run_op("penlight::gated_linear", *args, rtol=1e-4, atol=1e-4)
+        args = (gate, up, format, n, activation, None, bias)
+        expected = torch.ops.penlight.gated_linear(read, *args)
+        run_op("penlight::gated_linear", x, *args, *rest, outputs=[expected], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", FUSED, ids=str)
@@ -118,13 +127,14 @@ def test_linears(isa: str, format: str, shape: tuple[int, int, int], norm: bool)
     t, k, n = shape
     rows, x = [n, 32, 1], sample(1, t, k)
     weights = [packed(sample(r, k, seed=r) / k**0.5, format) for r in rows]
-    bias, *rest = biases_and_norm(n, k, norm)
-    args = (x, weights, format, rows, [bias, None, None], *rest)
-    results = run_op("penlight::linears", *args, rtol=2e-5, atol=3e-4)
-    if norm:  # to the bit what the operators give one by one
-        (x,) = run_op("penlight::rms_norm", x, *rest, rtol=2e-6, atol=2e-6)
-    for weight, r, b, y in zip(weights, rows, args[4], results, strict=True):
-        (alone,) = run_op("penlight::linear", x, weight, format, r, b, rtol=2e-5, atol=3e-4)
+    biases = [sample(n, seed=3), None, None]
+    read, rest = normed(x, norm)
+    args = (weights, format, rows, biases)
+    expected = torch.ops.penlight.linears(read, *args)
+    results = run_op("penlight::linears", x, *args, *rest, outputs=expected, rtol=2e-5, atol=3e-4)
+    # To the bit what the operators give one by one.
+    for weight, r, b, y in zip(weights, rows, biases, results, strict=True):
+        (alone,) = run_op("penlight::linear", read, weight, format, r, b, rtol=2e-5, atol=3e-4)
         assert torch.equal(alone, y)
 
 
