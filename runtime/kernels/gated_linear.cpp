@@ -10,12 +10,12 @@ namespace {
 struct GatedStrips final : StripBody {
     Gated gated;
     float* out;
-    int64_t tokens, rows;
+    int64_t rows;
 
     void combine(const Strip& s) const override {
-        for (int64_t t = 0; t < tokens; t++)
+        for (int64_t t = 0; t < s.tokens; t++)
             gated(s.values[0] + t * s.rows, s.values[1] + t * s.rows, s.rows,
-                  out + t * rows + s.first);
+                  out + (s.first_token + t) * rows + s.first);
     }
 };
 
@@ -35,7 +35,6 @@ Status gated_linear_out(Context& ctx, const Tensor& x, const Tensor& gate, const
     PENLIGHT_TRY(add_product(ctx, in, gate, out_features, gate_bias, out, &products[0]));
     PENLIGHT_TRY(add_product(ctx, in, up, out_features, up_bias, out, &products[1]));
     strips.out = out.ptr<float>();
-    strips.tokens = in.shared.tokens;
     strips.rows = out_features;
     prepare_linear(ctx, in);
     return run_strips(ctx, in, products, 2, strips);

@@ -9,6 +9,8 @@ namespace penlight::kernels {
 namespace {
 
 constexpr int64_t strip_tokens = 256;  // blocks * tokens of a strip, if tokens are fewer
+// Activations of so many bytes stay in the second-level cache while blocks of rows pass by.
+constexpr int64_t chunk_bytes = 512 * 1024;
 
 size_t aligned(size_t bytes) { return bytes > SIZE_MAX - 63 ? SIZE_MAX : (bytes + 63) & ~63ull; }
 
@@ -19,6 +21,32 @@ bool is_vector(const Tensor& t, int64_t size) {
 // Floats of the strips of one thread.
 int64_t strip_floats(int64_t tokens, int count) {
     return std::max(tokens, strip_tokens) * packed_rows * count;
+}
+
+int64_t packed_blocks(const PackedProduct& p) { return (p.rows + packed_rows - 1) / packed_rows; }
+
+// Tokens that meet all rows before the next ones do: few enough for the cache and, where there are
+// several threads, for work that can be dealt out evenly. A multiple of the tile.
+int64_t chunk_tokens(const LinearInput& in, int64_t blocks, int64_t threads) {
+    const PackedProduct& p = in.shared;
+    const int64_t tile = in.core->tile[p.format.planes == 2];
+    const int64_t token_bytes = p.format.quantized() ? quantized_token_bytes(p.format, p.inputs)
+                                                     : p.inputs * int64_t{sizeof(float)};
+    const int64_t tiles = (p.tokens + tile - 1) / tile;
+    int64_t chunks = p.tokens * token_bytes / chunk_bytes + 1;
+    if (threads > 1) chunks = std::max(chunks, 16 * threads / blocks);
+    chunks = std::min(chunks, (tiles + 3) / 4);
+    return (tiles + chunks - 1) / chunks * tile;
+}
+
+// The part of a product that is `count` tokens from `first` on, a multiple of the tile.
+PackedProduct tokens_of(const PackedProduct& p, int64_t first, int64_t count) {
+    PackedProduct part = p;
+    part.x += first * p.inputs;
+    part.out += first * p.rows;
+    if (p.format.quantized()) part.quantized += first * quantized_token_bytes(p.format, p.inputs);
+    part.tokens = std::min(count, p.tokens - first);
+    return part;
 }
 
 int64_t token_count(const Tensor& x) {
@@ -33,6 +61,27 @@ int64_t most_tokens(const Tensor& x) {
     for (int32_t d = 0; d + 1 < x.rank; d++)
         if (__builtin_mul_overflow(tokens, x.max_sizes[d], &tokens)) return -1;
     return tokens;
+}
+
+struct StripPlace {
+    int64_t token, tokens, block, blocks;
+};
+
+void run_strip(const LinearInput& in, const PackedProduct* products, int count, float* memory,
+               int64_t floats, const StripPlace& at, const StripBody& body) {
+    const int64_t first = at.block * packed_rows;
+    const int64_t rows = std::min(products[0].rows - first, at.blocks * packed_rows);
+    Strip strip{at.token, std::min(at.tokens, in.shared.tokens - at.token), first, rows, {}};
+    for (int i = 0; i < count; i++) {
+        PackedProduct part = tokens_of(products[i], at.token, at.tokens);
+        part.weight += at.block * part.format.block_bytes(part.inputs);
+        part.bias = part.bias ? part.bias + first : nullptr;
+        part.rows = rows;
+        part.out = memory + i * floats;
+        for (int64_t j = 0; j < at.blocks; j++) in.core->block(part, j);
+        strip.values[i] = part.out;
+    }
+    body.combine(strip);
 }
 
 }  // namespace
@@ -100,7 +149,7 @@ void prepare_linear(Context& ctx, const LinearInput& in) {
     if (p.tokens == 0 || p.inputs == 0 || (!quantized && !in.norm.weight)) return;
     const RmsNormRow row = rms_norm_row_of(ctx.isa);
     const float* x = in.x->ptr<float>();
-    const int64_t tile = quantized ? in.core->tile[p.format.planes - 1] : 4;
+    const int64_t tile = quantized ? in.core->tile[p.format.planes == 2] : 4;
     ctx.parallel_for((p.tokens + tile - 1) / tile, 2, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) {
             const int64_t stop = in.norm.weight ? std::min(p.tokens, (i + 1) * tile) : 0;
@@ -127,15 +176,35 @@ size_t linear_scratch(const Tensor& x, bool norm, std::string_view format) {
                        aligned(static_cast<size_t>(quantized)));
 }
 
+void run_products(Context& ctx, const LinearInput& in, const PackedProduct* products, int count) {
+    const int64_t tokens = in.shared.tokens;
+    int64_t blocks = 0;
+    for (int i = 0; i < count; i++) blocks += packed_blocks(products[i]);
+    if (tokens == 0 || blocks == 0) return;
+    const int64_t chunk = chunk_tokens(in, blocks, ctx.threads());
+    const int64_t chunks = (tokens + chunk - 1) / chunk;
+    ctx.parallel_for(chunks * blocks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) {
+            const PackedProduct* p = products;
+            int64_t block = i % blocks;
+            for (; block >= packed_blocks(*p); p++) block -= packed_blocks(*p);
+            in.core->block(tokens_of(*p, i / blocks * chunk, chunk), block);
+        }
+    });
+}
+
 Status run_strips(Context& ctx, const LinearInput& in, const PackedProduct* products, int count,
                   const StripBody& body) {
     const int64_t tokens = in.shared.tokens, blocks = packed_blocks(products[0]);
     if (tokens == 0 || blocks == 0) return Status::ok;
+    const int64_t threads = ctx.threads(), chunk = chunk_tokens(in, blocks, threads);
+    const int64_t even = (blocks + threads * 8 - 1) / (threads * 8);
+    const int64_t run = std::min(std::max<int64_t>(1, strip_tokens / chunk), even);
+    const int64_t across = (blocks + run - 1) / run;
+    const int64_t strips = across * ((tokens + chunk - 1) / chunk);
     const int64_t floats = strip_floats(tokens, count);
-    const int64_t even = (blocks + ctx.threads() * 4 - 1) / (ctx.threads() * 4);
-    const int64_t run = std::min(std::max<int64_t>(1, strip_tokens / tokens), even);
-    const int64_t slots = std::min<int64_t>(
-        {ctx.threads(), (blocks + run - 1) / run, static_cast<int64_t>(in.rest_size / 4) / floats});
+    const int64_t slots =
+        std::min<int64_t>({threads, strips, static_cast<int64_t>(in.rest_size / 4) / floats});
     if (slots == 0)
         return ctx.fail("expected %lld more bytes of scratch memory; load the method again",
                         static_cast<long long>(floats * 4));
@@ -143,19 +212,10 @@ Status run_strips(Context& ctx, const LinearInput& in, const PackedProduct* prod
     ctx.parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
         for (int64_t s = begin; s < end; s++) {
             float* memory = reinterpret_cast<float*>(in.rest) + s * floats;
-            for (int64_t b; (b = next.fetch_add(run, std::memory_order_relaxed)) < blocks;) {
-                const int64_t stop = std::min(blocks, b + run), first = b * packed_rows;
-                Strip strip{first, std::min(products[0].rows, stop * packed_rows) - first, {}};
-                for (int i = 0; i < count; i++) {
-                    PackedProduct part = products[i];
-                    part.weight += b * part.format.block_bytes(part.inputs);
-                    part.bias = part.bias ? part.bias + first : nullptr;
-                    part.rows = strip.rows;
-                    part.out = memory + i * (floats / count);
-                    for (int64_t j = 0; j < stop - b; j++) in.core->block(part, j);
-                    strip.values[i] = part.out;
-                }
-                body.combine(strip);
+            for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < strips;) {
+                const int64_t block = i % across * run, token = i / across * chunk;
+                run_strip(in, products, count, memory, floats / count,
+                          {token, chunk, block, std::min(blocks - block, run)}, body);
             }
         }
     });

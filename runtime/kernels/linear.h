@@ -7,7 +7,7 @@
 //   PackedProduct p;
 //   PENLIGHT_TRY(add_product(ctx, in, weight, rows, bias, out, &p));   // also shapes the result
 //   prepare_linear(ctx, in);
-//   ... in.core->block(p, i) for every block of rows ...
+//   run_products(ctx, in, &p, 1);
 #pragma once
 
 #include "packed.h"
@@ -43,16 +43,16 @@ void prepare_linear(Context& ctx, const LinearInput& in);
 // Bytes of scratch memory that the activations take at most, a multiple of 64; SIZE_MAX: overflow.
 size_t linear_scratch(const Tensor& x, bool norm, std::string_view format);
 
-inline int64_t packed_blocks(const PackedProduct& p) {
-    return (p.rows + packed_rows - 1) / packed_rows;
-}
+// All results of `count` products of prepared activations, in one parallel region.
+void run_products(Context& ctx, const LinearInput& in, const PackedProduct* products, int count);
 
 // ---- products whose results meet something else before they are stored ----
 
-// A strip is a run of blocks of rows: its results [tokens][strip rows], of one or two products,
-// stay in the cache until `combine` has made the operator's result from them. Threads take strips
-// in turn, each with strip memory of its own.
+// A strip is some tokens' part of a run of blocks of rows: its results [tokens][rows], of one or
+// two products, stay in the cache until `combine` has made the operator's result from them. Threads
+// take strips in turn, each with strip memory of its own.
 struct Strip {
+    int64_t first_token, tokens;
     int64_t first, rows;  // of the whole result's rows
     const float* values[2];
 };

@@ -9,13 +9,14 @@ namespace {
 struct AddStrips final : StripBody {
     const float* residual;
     float* out;
-    int64_t tokens, rows;
+    int64_t rows;
 
     void combine(const Strip& s) const override {
-        for (int64_t t = 0; t < tokens; t++) {
-            const float* add = residual + t * rows + s.first;
+        for (int64_t t = 0; t < s.tokens; t++) {
+            const int64_t at = (s.first_token + t) * rows + s.first;
+            const float* add = residual + at;
             const float* values = s.values[0] + t * s.rows;
-            float* y = out + t * rows + s.first;
+            float* y = out + at;
             for (int64_t i = 0; i < s.rows; i++) y[i] = add[i] + values[i];
         }
     }
@@ -36,7 +37,6 @@ Status linear_add_out(Context& ctx, const Tensor& residual, const Tensor& x, con
     AddStrips strips;
     strips.residual = residual.ptr<float>();
     strips.out = out.ptr<float>();
-    strips.tokens = in.shared.tokens;
     strips.rows = out_features;
     prepare_linear(ctx, in);
     return run_strips(ctx, in, &product, 1, strips);

@@ -1,8 +1,6 @@
 // penlight::linears: products of one input with several packed weights, in one go.
 #include "linear.h"
 
-#include <algorithm>
-
 namespace penlight::kernels {
 namespace {
 
@@ -21,22 +19,11 @@ Status linears_out(Context& ctx, const Tensor& x, TensorList weights, std::strin
     LinearInput in;
     PENLIGHT_TRY(open_linear(ctx, x, {norm, eps, offset}, format, &in));
     PackedProduct products[most_products];
-    int64_t blocks = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         PENLIGHT_TRY(
             add_product(ctx, in, weights[i], out_features[i], biases[i], out[i], &products[i]));
-        blocks += packed_blocks(products[i]);
-    }
-    if (in.shared.tokens == 0) return Status::ok;
     prepare_linear(ctx, in);
-    ctx.parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
-        const PackedProduct* p = products;
-        for (int64_t before = 0; begin < end; p++) {
-            const int64_t behind = before + packed_blocks(*p);
-            for (; begin < std::min(behind, end); begin++) in.core->block(*p, begin - before);
-            before = behind;
-        }
-    });
+    run_products(ctx, in, products, static_cast<int>(count));
     return Status::ok;
 }
 
