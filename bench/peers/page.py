@@ -138,7 +138,7 @@ def machine_section(
     )
     if lines:
         yield (
-            f"Measured {lines[-1]['session'].replace('T', ' ')}, {figures.rounds()} rounds. What "
+            f"Measured {lines[-1]['session'].replace('T', ' ')}, rounds: {figures.rounds()}. What "
             "the machine can do at most, right before each round (bench/peers/probe.cpp):\n"
         )
         yield table(
@@ -189,7 +189,7 @@ def speed_section(model: str, figures: Figures) -> Iterator[str]:
     chosen = [it for it in CONTENDERS if model in it.models]
     yield f"## {MODELS[model]}\n"
     counts = " / ".join(map(str, threads))
-    yield f"Tokens a second, {counts} threads:\n"
+    yield f"Tokens a second, threads {counts}:\n"
     measures = (PREFILL, "prefill 128", DECODE)
 
     def both(it: Contender, name: str) -> str:
@@ -203,7 +203,7 @@ def speed_section(model: str, figures: Figures) -> Iterator[str]:
             for it in chosen
         ),
     )  # fmt: skip
-    yield f"Start and memory, {counts} threads:\n"
+    yield f"Start and memory, threads {counts}:\n"
     costs = ("load and first call", "ready_s", "private_mb", "peak_mb")
     yield table(
         ("", "load + first call, s", "ready, s", "private after load, MB", "peak RSS, MB"),
