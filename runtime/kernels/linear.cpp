@@ -198,8 +198,9 @@ Status run_strips(Context& ctx, const LinearInput& in, const PackedProduct* prod
     const int64_t tokens = in.shared.tokens, blocks = packed_blocks(products[0]);
     if (tokens == 0 || blocks == 0) return Status::ok;
     const int64_t threads = ctx.threads(), chunk = chunk_tokens(in, blocks, threads);
-    const int64_t even = (blocks + threads * 8 - 1) / (threads * 8);
-    const int64_t run = std::min(std::max<int64_t>(1, strip_tokens / chunk), even);
+    const int64_t even = threads == 1 ? blocks : (blocks + threads * 8 - 1) / (threads * 8);
+    const int64_t run =
+        std::min(std::max<int64_t>(1, strip_tokens / std::min(chunk, tokens)), even);
     const int64_t across = (blocks + run - 1) / run;
     const int64_t strips = across * ((tokens + chunk - 1) / chunk);
     const int64_t floats = strip_floats(tokens, count);
