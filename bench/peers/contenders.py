@@ -123,8 +123,7 @@ def _executorch(it: Contender, model: str) -> list[Command]:
         "quantization.embedding_quantize='8,0'",
         f"export.max_seq_length={ET_CONTEXT}",
         f"export.max_context_length={ET_CONTEXT}",
-        f"export.output_dir={file.parent}",
-        f"export.output_name={file.name}",
+        f"export.output_name={file}",  # one that ends in .pte is a path
     )
     return [[it.python(), "-m", "executorch.extension.llm.export.export_llm", *settings]]
 
