@@ -47,7 +47,7 @@ inline int64_t attention_padded(int64_t dim) { return (dim + 31) / 32 * 32; }
 // Floats that one prefill task needs.
 inline int64_t attention_prefill_floats(int64_t dim) {
     return attention_padded(dim) * (2 * attention_chunk + 2 * attention_rows) +
-           attention_chunk * (attention_tile_rows + 1) + 3 * attention_rows;
+           attention_chunk * attention_tile_rows + 2 * attention_rows;
 }
 
 struct AttentionCore {

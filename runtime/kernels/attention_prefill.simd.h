@@ -9,7 +9,6 @@ struct Work {
     float *q, *acc;        // [rows][padded]
     float* scores;         // [tile_rows][chunk]
     float *sums, *maxima;  // [rows]
-    float *q_scales, *key_scales;
 };
 Work work_in(float* scratch, int64_t padded) {
     Work w{};
@@ -18,9 +17,7 @@ Work work_in(float* scratch, int64_t padded) {
     w.q = w.values + padded * attention_chunk;
     w.acc = w.q + attention_rows * padded;
     w.scores = w.acc + attention_rows * padded;
-    w.key_scales = w.scores + kernels::attention_tile_rows * attention_chunk;
-    w.q_scales = w.key_scales + attention_chunk;
-    w.sums = w.q_scales + attention_rows;
+    w.sums = w.scores + kernels::attention_tile_rows * attention_chunk;
     w.maxima = w.sums + attention_rows;
     return w;
 }
@@ -28,97 +25,6 @@ Work work_in(float* scratch, int64_t padded) {
 template <class T> PENLIGHT_INLINE V load_padded(const T* p, int64_t n) {
     return n >= lanes ? load_from(p) : n > 0 ? load_some(p, n) : vzero();
 }
-
-#if defined(PENLIGHT_TARGET_AVX512)
-// Queries and keys as integers of about 13 bits with one scale a row, which half precision's 11
-// bits do not outdo: pairs of them multiply in half the time of floats, and their sums are exact.
-constexpr int64_t widest_pairs = 256;
-struct Levels {
-    float q, key;
-};
-// So that dim products of the largest sum to less than 2^31.
-PENLIGHT_INLINE Levels levels_for(int64_t dim) {
-    int bits = 31;
-    while ((int64_t{1} << (31 - bits)) < dim) bits--;
-    return {static_cast<float>((1 << (bits / 2)) - 1),
-            static_cast<float>((1 << (bits - bits / 2)) - 1)};
-}
-// to[p] = (x[2p], x[2p + 1]) as int16 levels; returns what one level is worth
-template <class T>
-PENLIGHT_INLINE float to_pairs(const T* x, int64_t dim, float levels, int64_t padded, V* to) {
-    V most = vzero();
-    for (int64_t d = 0; d < dim; d += lanes) most = vmax(most, vabs(load_padded(x + d, dim - d)));
-    const float largest = vmax_of(most), inverse = largest > 0 ? levels / largest : 0;
-    for (int64_t d = 0; d < padded; d += 2 * lanes) {
-        const V low = vmul(load_padded(x + d, dim - d), vset(inverse));
-        const V high = vmul(load_padded(x + d + lanes, dim - d - lanes), vset(inverse));
-        const __m256i a = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(low));
-        const __m256i b = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(high));
-        *to++ = _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
-    }
-    return largest / levels;
-}
-
-template <class T>
-void pack_keys(const T* from, int64_t stride, int64_t count, int64_t dim, const Work& w) {
-    const int64_t padded = attention_padded(dim);
-    const float levels = levels_for(dim).key;
-    for (int64_t i = 0; i < count; i += lanes) {
-        V rows[lanes][widest_pairs / 32];
-        for (int64_t j = 0; j < lanes; j++) {
-            const int64_t key = i + j < count ? i + j : count - 1;
-            w.key_scales[i + j] = to_pairs(from + key * stride, dim, levels, padded, rows[j]);
-        }
-        for (int64_t d = 0; d < padded / 32; d++) {
-            V block[lanes];
-            for (int j = 0; j < lanes; j++) block[j] = rows[j][d];
-            vtranspose(block);
-            for (int j = 0; j < lanes; j++)
-                vstore(w.keys + (d * 16 + j) * attention_chunk + i, block[j]);
-        }
-    }
-}
-
-void pack_query(const float* q, int64_t dim, int64_t row, const Work& w) {
-    V pairs[widest_pairs / 32];
-    const int64_t padded = attention_padded(dim);
-    w.q_scales[row] = to_pairs(q, dim, levels_for(dim).q, padded, pairs);
-    for (int64_t d = 0; d < padded / 32; d++) vstore(w.q + row * padded + d * 16, pairs[d]);
-}
-
-// As the instruction itself: with the intrinsic, GCC 12 copies every accumulator forth and back.
-PENLIGHT_INLINE __m512i dot_pairs(__m512i acc, __m512i a, __m512i b) {
-    __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
-    return acc;
-}
-
-// scores[r][i] = q[r] . key[i] of R rows and two vectors of keys from `key` on
-template <int R> void score_pairs(const Work& w, int64_t row, int64_t key, int64_t padded) {
-    __m512i acc[R][2];
-    for (int r = 0; r < R; r++) acc[r][0] = acc[r][1] = _mm512_setzero_si512();
-    const float* q = w.q + row * padded;
-    const float* keys = w.keys + key;
-    for (int64_t p = 0; p < padded / 2; p++, keys += attention_chunk) {
-        const __m512i first = _mm512_loadu_si512(keys), second = _mm512_loadu_si512(keys + 16);
-        for (int r = 0; r < R; r++) {
-            const __m512i pair = _mm512_castps_si512(vset(q[r * padded + p]));
-            acc[r][0] = dot_pairs(acc[r][0], first, pair);
-            acc[r][1] = dot_pairs(acc[r][1], second, pair);
-        }
-    }
-    for (int r = 0; r < R; r++)
-        for (int v = 0; v < 2; v++) {
-            const V scale = vmul(vset(w.q_scales[row + r]), vload(w.key_scales + key + v * lanes));
-            vstore(w.scores + r * attention_chunk + key + v * lanes,
-                   vmul(_mm512_cvtepi32_ps(acc[r][v]), scale));
-        }
-}
-#else
-constexpr int64_t widest_pairs = 0;
-template <class T> void pack_keys(const T*, int64_t, int64_t, int64_t, const Work&) {}
-void pack_query(const float*, int64_t, int64_t, const Work&) {}
-template <int R> void score_pairs(const Work&, int64_t, int64_t, int64_t) {}
-#endif
 
 // keys [d][i], transposed
 template <class T>
@@ -183,13 +89,9 @@ void attend(const Attention& a, const Work& w, int64_t first_row, int64_t row, i
         end = ends[r] > end ? ends[r] : end;
     }
     if (begin >= end) return;
-    for (int64_t key = begin / tile_cols * tile_cols; key < end; key += tile_cols) {
-        if (a.dim <= widest_pairs)
-            score_pairs<R>(w, row, key, padded);
-        else
-            gemm_tile_of<R>(w.q + row * padded, padded, w.keys + key, attention_chunk, a.dim,
-                            w.scores + key, attention_chunk);
-    }
+    for (int64_t key = begin / tile_cols * tile_cols; key < end; key += tile_cols)
+        gemm_tile_of<R>(w.q + row * padded, padded, w.keys + key, attention_chunk, a.dim,
+                        w.scores + key, attention_chunk);
     float correction[R];
     for (int r = 0; r < R; r++) {
         float sum, &most = w.maxima[row + r];
@@ -222,10 +124,7 @@ void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scr
         const int64_t token = (first_row + r) / shared;
         const float* q =
             a.q + (token * a.heads + group * shared + (first_row + r) % shared) * a.dim;
-        if (a.dim <= widest_pairs)
-            pack_query(q, a.dim, r, w);
-        else
-            memcpy(w.q + r * padded, q, static_cast<size_t>(a.dim) * sizeof(float));
+        memcpy(w.q + r * padded, q, static_cast<size_t>(a.dim) * sizeof(float));
         w.sums[r] = 0;
         w.maxima[r] = -INFINITY;
     }
@@ -234,11 +133,7 @@ void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scr
     for (; first < last; first += attention_chunk) {
         const int64_t count = last - first < attention_chunk ? last - first : attention_chunk;
         const int64_t offset = first * stride + group * a.dim;
-        const T* keys = static_cast<const T*>(a.keys) + offset;
-        if (a.dim <= widest_pairs)
-            pack_keys(keys, stride, count, a.dim, w);
-        else
-            transpose_keys(keys, stride, count, a.dim, w);
+        transpose_keys(static_cast<const T*>(a.keys) + offset, stride, count, a.dim, w);
         unpack_values(static_cast<const T*>(a.values) + offset, stride, count, a.dim, w);
         for (int64_t r = 0; r < rows;)
             attend_step<tile_rows>(a, w, first_row, rows, first, count, r) ||
