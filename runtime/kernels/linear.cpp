@@ -63,6 +63,14 @@ int64_t most_tokens(const Tensor& x) {
     return tokens;
 }
 
+// Ask for the beginning of a block: the processor's own prefetcher has to find each stream anew.
+void prefetch_block(const PackedProduct& p, int64_t block) {
+    const int64_t bytes = p.format.block_bytes(p.inputs);
+    const uint8_t* from = p.weight + block * bytes;
+    for (int64_t i = 0; i < std::min<int64_t>(bytes, 4096); i += 64)
+        __builtin_prefetch(from + i, 0, 2);
+}
+
 struct StripPlace {
     int64_t token, tokens, block, blocks;
 };
@@ -78,6 +86,7 @@ void run_strip(const LinearInput& in, const PackedProduct* products, int count, 
         part.bias = part.bias ? part.bias + first : nullptr;
         part.rows = rows;
         part.out = memory + i * floats;
+        if (i + 1 < count) prefetch_block(products[i + 1], at.block);
         for (int64_t j = 0; j < at.blocks; j++) in.core->block(part, j);
         strip.values[i] = part.out;
     }
@@ -198,7 +207,7 @@ Status run_strips(Context& ctx, const LinearInput& in, const PackedProduct* prod
     const int64_t tokens = in.shared.tokens, blocks = packed_blocks(products[0]);
     if (tokens == 0 || blocks == 0) return Status::ok;
     const int64_t threads = ctx.threads(), chunk = chunk_tokens(in, blocks, threads);
-    const int64_t even = threads == 1 ? blocks : (blocks + threads * 8 - 1) / (threads * 8);
+    const int64_t even = threads == 1 ? blocks : (blocks + threads * 4 - 1) / (threads * 4);
     const int64_t run =
         std::min(std::max<int64_t>(1, strip_tokens / std::min(chunk, tokens)), even);
     const int64_t across = (blocks + run - 1) / run;
