@@ -13,7 +13,8 @@ import sys
 import termios
 import time
 from pathlib import Path
-from types import TracebackType
+
+from penlight.closing import Closing
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?<>=]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[=>()][0B]?)")
 ALT_ENTER = "\x1b\r"
@@ -22,7 +23,7 @@ CTRL_D = "\x04"
 UP = "\x1b[A"
 
 
-class Terminal:
+class Terminal(Closing):
     """``penlight ARGUMENTS`` in a terminal of 100 columns; a context manager that ends it."""
 
     def __init__(self, *arguments: object, home: Path, cwd: Path) -> None:
@@ -37,19 +38,15 @@ class Terminal:
             os.execve(command[0], command, environment)
         fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
 
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the program, however far it is, and give the terminal back."""
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
-        os.close(self._file)
+            self._pid = 0
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def type(self, text: str | bytes) -> None:
         """Press the keys of a text, without Enter."""

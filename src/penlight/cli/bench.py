@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penlight.cli._options import AsJson, Model
 from penlight.errors import RuntimeFailure
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ ENOUGH = 0.5  # seconds to repeat one measurement for, at least
 QUICK_ENOUGH = 0.05
 
 
-Model = Annotated[
-    str,
-    typer.Argument(metavar="MODEL.pte", help="The program, or a checkpoint, as for chat."),
-]
 Threads = Annotated[
     str | None,
     typer.Option(
@@ -83,9 +80,6 @@ Methods = Annotated[
 Quick = Annotated[
     bool,
     typer.Option("--quick", help="One round, short prompts: a first look in seconds."),
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print everything, every operator too, as JSON.")
 ]
 
 

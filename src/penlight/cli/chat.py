@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from penlight.cli._options import Model, Threads
 from penlight.errors import RuntimeFailure
 
 EXAMPLES = [
@@ -19,14 +20,6 @@ EXAMPLES = [
 
 MOST_INPUT = 1 << 24  # bytes; more than any context holds
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A .pte file, or a checkpoint, which is exported into a cache first: a .gguf "
-        "file, a Hugging Face or Meta folder, or a hub id.",
-    ),
-]
 Prompt = Annotated[
     str | None,
     typer.Option("--prompt", "-p", metavar="TEXT", help="Ask this once and exit."),
@@ -78,10 +71,6 @@ Speculation = Annotated[
 Context = Annotated[
     int | None,
     typer.Option("--context", "-c", min=1, metavar="N", help="Tokens to remember at most."),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", "-t", min=1, metavar="N", help="One per performance core."),
 ]
 Raw = Annotated[
     bool, typer.Option("--raw", help="Continue the text as it is, without a chat template.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penlight.cli._options import AsJson, Model, Threads
 from penlight.errors import RuntimeFailure
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ EXAMPLES = [
 COMPARED = 2000  # tokens, unless told otherwise: eager PyTorch is slow
 MOST_TEXT = 1 << 28  # bytes
 
-Model = Annotated[
-    str,
-    typer.Argument(metavar="MODEL.pte", help="The program, or a checkpoint, as for chat."),
-]
 Text = Annotated[
     str,
     typer.Option("--text", metavar="FILE", help="Ordinary text in UTF-8; - is standard input."),
@@ -68,11 +65,6 @@ Stride = Annotated[
         "a window.",
     ),
 ]
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", "-t", min=1, metavar="N", help="One per performance core."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def eval(

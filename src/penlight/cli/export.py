@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -145,55 +145,56 @@ def export(
     operator without a kernel is an error that names it and the line that used it.
     """
     of_checkpoints = {
-        "--quant": quant,
-        "--embedding-quant": embedding_quant,
-        "--context": context,
-        "--cache": cache,
+        "quant": quant,
+        "embedding_quant": embedding_quant,
+        "context": context,
+        "cache": cache,
     }
     of_modules = {
-        "--input-shape": input_shape,
-        "--dtype": dtype,
-        "--dynamic": dynamic,
-        "--backend": backend,
+        "input_shape": input_shape,
+        "dtype": dtype,
+        "dynamic": dynamic,
+        "backend": backend,
     }
     file, _, name = source.rpartition(":")
     if file.endswith(".py"):
         _refuse(of_checkpoints, "a checkpoint", "a Python module")
-        from penlight.cli._module import ModuleExport
-
-        ModuleExport(
-            file=Path(file),
-            name=name,
-            output=output or Path(f"{name}.pte"),
-            shapes=input_shape or [],
-            dtype=dtype or "float32",
-            dynamic=dynamic or [],
-            backends=backend or [],
-        ).run()
-        return
-    if source.endswith(".py"):
+        _export_module(Path(file), name, output, of_modules)
+    elif source.endswith(".py"):
         raise ExportError(
             f"[export] expected FILE.py:NAME but got {source!r}; "
             "write the file, a colon and the name of the model in it"
         )
-    _refuse(of_modules, "a Python module", "a checkpoint")
+    else:
+        _refuse(of_modules, "a Python module", "a checkpoint")
+        _export_checkpoint(source, output, of_checkpoints)
+
+
+def _export_module(file: Path, name: str, output: Path | None, options: dict[str, Any]) -> None:
+    from penlight.cli._module import ModuleExport
+
+    ModuleExport(
+        file=file,
+        name=name,
+        output=output or Path(f"{name}.pte"),
+        shapes=options["input_shape"] or [],
+        dtype=options["dtype"] or "float32",
+        dynamic=options["dynamic"] or [],
+        backends=options["backend"] or [],
+    ).run()
+
+
+def _export_checkpoint(source: str, output: Path | None, options: dict[str, Any]) -> None:
     from penlight.cli._llm import default_output, export_checkpoint, print_summary
 
     began = time.perf_counter()
-    made = export_checkpoint(
-        source,
-        output or default_output(source),
-        quant=quant,
-        embedding_quant=embedding_quant,
-        context=context,
-        cache=cache,
-    )
+    made = export_checkpoint(source, output or default_output(source), **options)
     print_summary(made, began)
 
 
 def _refuse(options: Mapping[str, object], owner: str, source: str) -> None:
     """Raises ExportError if an option was given that says nothing about this kind of source."""
-    given = [name for name, value in options.items() if value]
+    given = ["--" + name.replace("_", "-") for name, value in options.items() if value]
     if given:
         verb, them = ("is", "it") if len(given) == 1 else ("are", "them")
         raise ExportError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penlight.cli._options import AsJson
 from penlight.cli._terminal import output, spell_bytes
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ LARGEST = 8  # rows in the table of the largest tensors
 
 def inspect(
     program: Annotated[Path, typer.Argument(metavar="FILE.pte", help="The program to look into.")],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON, for other programs.")
-    ] = False,
+    as_json: AsJson = False,
     html: Annotated[
         Path | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from penlight.cli._options import Threads
 from penlight.errors import RuntimeFailure
 
 EXAMPLES = [
@@ -30,16 +31,6 @@ Input = Annotated[
     ),
 ]
 Method = Annotated[str, typer.Option("--method", "-m", metavar="NAME", help="Which method to run.")]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        "-t",
-        min=1,
-        metavar="N",
-        help="How many threads to use; without it, one per performance core.",
-    ),
-]
 Output = Annotated[
     Path | None,
     typer.Option(
