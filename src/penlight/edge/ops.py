@@ -25,8 +25,11 @@ def _unpacked(weight: Tensor, format: str, rows: int, inputs: int) -> Tensor:
     return torch.from_numpy(np.array(unpack(data.data, format, rows, inputs)))
 
 
-def _quantised_activations(x: Tensor, group: int, bits: int) -> Tensor:
-    """``x`` [..., K] as the linear kernel sees it: integers by groups, as float again."""
+def quantised_activations(x: Tensor, group: int, bits: int) -> Tensor:
+    """``x`` [..., K] as `linear` sees it: integers that share a scale by groups, as float again.
+
+    bits: of an integer's magnitude, a format's ``activation_bits``.
+    """
     inputs = x.shape[-1]
     padded = torch.nn.functional.pad(x, (0, -inputs % group))
     padded = padded.reshape(*x.shape[:-1], -1, group)
@@ -54,7 +57,7 @@ def linear(
     matrix = _unpacked(weight, format, out_features, x.shape[-1])
     spec = PackedFormat.parse(format)
     if spec.quantized:
-        x = _quantised_activations(x, spec.group, spec.activation_bits)
+        x = quantised_activations(x, spec.group, spec.activation_bits)
     return torch.nn.functional.linear(x, matrix, bias)
 
 
