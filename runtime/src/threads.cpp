@@ -1,6 +1,6 @@
 #include "threads.h"
 
-#include <chrono>
+#include <algorithm>
 
 #include "kernel.h"
 
@@ -15,12 +15,13 @@ namespace penlight {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Long enough for what lies between two tokens; well under the millisecond that is promised.
 constexpr auto worker_spins = std::chrono::microseconds(300);
 // A worker that takes longer has lost its processor: sleeping lets it have this one.
 constexpr auto caller_spins = std::chrono::microseconds(200);
+// How long a late worker is set aside: a scheduler's time slice is a few milliseconds.
+constexpr auto least_rest = std::chrono::milliseconds(2),
+               most_rest = std::chrono::milliseconds(256);
 
 uint32_t number_of(uint64_t deal) { return static_cast<uint32_t>(deal >> 32); }
 uint32_t left_of(uint64_t deal) { return static_cast<uint32_t>(deal); }
@@ -37,6 +38,7 @@ void pause() {
 
 // Whether done() came true within `time`.
 template <class Done, class Time> bool spin(const Done& done, Time time) {
+    using Clock = std::chrono::steady_clock;
     for (int i = 0; i < 64; i++) {
         if (done()) return true;
         pause();
@@ -91,12 +93,17 @@ void ThreadPool::resize(uint32_t threads) {
     crowded_ = threads > processor_count();
     if (threads < started_ + 1) {
         wake_workers();  // those that are now too many end
-        while (started_ + 1 > threads) join(workers_[--started_]);
+        while (started_ + 1 > threads) {
+            Worker& worker = workers_[--started_];
+            join(worker);
+            if (worker.aside.exchange(false)) aside_--;
+        }
     }
     while (started_ + 1 < threads) {
         Worker& worker = workers_[started_];
         worker.pool = this;
         worker.index = started_;
+        worker.rest = least_rest;
         if (!start(worker)) break;
         started_++;
     }
@@ -111,6 +118,13 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, Body body, void* arg
         body(arg, 0, count);
         return;
     }
+    const Clock::time_point begin = Clock::now();
+    if (aside_.load(std::memory_order_relaxed) != 0) recall_workers(begin);
+    if (aside_.load(std::memory_order_relaxed) + 1 >= threads) {
+        body(arg, 0, count);
+        busy_.store(false, std::memory_order_release);
+        return;
+    }
     int64_t unit = (count + threads * 8 - 1) / (threads * 8);
     if (unit < grain) unit = grain;
     auto units = static_cast<uint32_t>((count + unit - 1) / unit);
@@ -121,7 +135,7 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, Body body, void* arg
     job_.units.store(units, std::memory_order_release);
     job_.shares.store(static_cast<uint32_t>(threads) * 2, std::memory_order_release);
     post_job(units);
-    wait_for_workers();
+    wait_for_workers(begin);
     busy_.store(false, std::memory_order_release);
 }
 
@@ -168,14 +182,47 @@ uint32_t ThreadPool::run_chunks(uint64_t deal, uint32_t take) {
     }
 }
 
-void ThreadPool::wait_for_workers() {
+// begin: when the job was opened.
+void ThreadPool::wait_for_workers(Clock::time_point begin) {
     auto all_done = [&] { return done_.load(std::memory_order_seq_cst) == due_; };
     if (all_done()) return;
-    if (!crowded_.load(std::memory_order_relaxed) && spin(all_done, caller_spins)) return;
-    std::unique_lock lock(sleep_mutex_);
-    caller_sleeps_.store(true, std::memory_order_seq_cst);
-    while (!all_done()) work_done_.wait(lock);
-    caller_sleeps_.store(false, std::memory_order_relaxed);
+    const Clock::time_point idle = Clock::now();
+    const bool crowded = crowded_.load(std::memory_order_relaxed);
+    if (!crowded && spin(all_done, caller_spins)) return;
+    const uint32_t started = started_.load(std::memory_order_relaxed);
+    for (uint32_t i = 0; i < started; i++) workers_[i].late = workers_[i].working.load();
+    {
+        std::unique_lock lock(sleep_mutex_);
+        caller_sleeps_.store(true, std::memory_order_seq_cst);
+        while (!all_done()) work_done_.wait(lock);
+        caller_sleeps_.store(false, std::memory_order_relaxed);
+    }
+    // With long pieces of work a long wait is no sign of anything: a core of a sixth of the speed
+    // that took one of the last units, an eighth of what each thread would do, needs less than
+    // this.
+    const Clock::time_point end = Clock::now();
+    if (crowded || end - idle < (idle - begin) / 2) return;
+    for (uint32_t i = 0; i < started; i++)
+        if (workers_[i].late) set_aside(workers_[i], end);
+}
+
+void ThreadPool::set_aside(Worker& worker, Clock::time_point now) {
+    const bool again = now - worker.back < 16 * worker.rest;
+    worker.rest = again ? std::min<Clock::duration>(2 * worker.rest, most_rest) : least_rest;
+    worker.back = now + worker.rest;
+    if (!worker.aside.exchange(true)) aside_++;
+}
+
+// Lets those take part again whose time it is.
+void ThreadPool::recall_workers(Clock::time_point now) {
+    const uint32_t started = started_.load(std::memory_order_relaxed);
+    bool any = false;
+    for (uint32_t i = 0; i < started; i++) {
+        if (now < workers_[i].back || !workers_[i].aside.exchange(false)) continue;
+        aside_--;
+        any = true;
+    }
+    if (any) wake_workers();
 }
 
 // A worker has done that many units of the job and takes no more.
@@ -189,13 +236,16 @@ void ThreadPool::leave(uint32_t done) {
 }
 
 void* ThreadPool::work_loop(void* argument) {
-    const Worker& worker = *static_cast<Worker*>(argument);
+    Worker& worker = *static_cast<Worker*>(argument);
     ThreadPool& pool = *worker.pool;
     uint32_t seen = 0;
     while (pool.wait_for_job(worker, seen)) {
         uint64_t deal = pool.deal_.load(std::memory_order_acquire);
         seen = number_of(deal);
-        pool.leave(pool.run_chunks(deal, 0));
+        worker.working.store(true, std::memory_order_relaxed);
+        const uint32_t done = pool.run_chunks(deal, 0);
+        worker.working.store(false, std::memory_order_relaxed);
+        pool.leave(done);
     }
     return nullptr;
 }
@@ -203,13 +253,19 @@ void* ThreadPool::work_loop(void* argument) {
 // True with the next job, false when the worker is no longer wanted.
 bool ThreadPool::wait_for_job(const Worker& worker, uint32_t seen) {
     auto dismissed = [&] { return worker.index + 1 >= threads_.load(std::memory_order_relaxed); };
+    auto aside = [&] { return worker.aside.load(std::memory_order_relaxed); };
     auto arrived = [&] { return number_of(deal_.load(std::memory_order_seq_cst)) != seen; };
-    if (!crowded_.load(std::memory_order_relaxed) && spin(arrived, worker_spins))
+    if (!crowded_.load(std::memory_order_relaxed) && !aside() && spin(arrived, worker_spins) &&
+        !aside())
         return !dismissed();
     std::unique_lock lock(sleep_mutex_);
-    sleepers_.fetch_add(1, std::memory_order_seq_cst);
-    while (!arrived() && !dismissed()) work_came_.wait(lock);
-    sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+    do {
+        // Not among the sleepers, whom each job wakes.
+        while (aside() && !dismissed()) work_came_.wait(lock);
+        sleepers_.fetch_add(1, std::memory_order_seq_cst);
+        while (!arrived() && !dismissed()) work_came_.wait(lock);
+        sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+    } while (aside() && !dismissed());
     return !dismissed();
 }
 

@@ -8,6 +8,11 @@
 // is last has little left. A call made while another thread uses the pool, or from inside a body,
 // runs inline. Workers spin briefly after a job, to catch the next one of the same run, then sleep;
 // so does a caller whose workers keep it waiting. With more threads than processors nobody spins.
+//
+// A worker that holds up its caller for long has lost its processor to somebody else. It is then
+// set aside: the others go on without it, and it is tried again after a while, which doubles each
+// time that it is late again at once. Two threads on two cores, one of which is busy, so run about
+// as fast as one thread, where waiting for the second would run at half of that.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +22,7 @@
 #define PENLIGHT_SINGLE_THREADED 1
 #else
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #endif
@@ -62,10 +68,17 @@ class ThreadPool {
     void parallel_for(int64_t count, int64_t grain, Body body, void* arg);
 
   private:
+    using Clock = std::chrono::steady_clock;
     struct Worker {
         ThreadPool* pool;
         uint32_t index;
-        uintptr_t thread;  // pthread_t, or on Windows a HANDLE
+        uintptr_t thread;           // pthread_t, or on Windows a HANDLE
+        std::atomic<bool> working;  // takes part in a job, or looks whether it can
+        std::atomic<bool> aside;    // is to take part in none
+        // The caller's: whether it was late for the job, and when and after how long it comes back.
+        bool late;
+        Clock::time_point back;
+        Clock::duration rest;
     };
     // What is to be done, in units of items. Read before it is known to be current, so atomic.
     struct Job {
@@ -83,7 +96,9 @@ class ThreadPool {
     bool wait_for_job(const Worker& worker, uint32_t seen);
     uint32_t run_chunks(uint64_t deal, uint32_t take);
     void post_job(uint32_t units);
-    void wait_for_workers();
+    void wait_for_workers(Clock::time_point begin);
+    void set_aside(Worker& worker, Clock::time_point now);
+    void recall_workers(Clock::time_point now);
     void leave(uint32_t done);
     void wake_workers();
 
@@ -98,10 +113,11 @@ class ThreadPool {
     std::atomic<bool> caller_sleeps_{false};
     std::atomic<bool> crowded_{false};  // more threads than processors
     std::atomic<bool> busy_{false};     // a parallel_for is under way
+    std::atomic<uint32_t> aside_{0};    // workers that are set aside
     std::mutex sleep_mutex_;
     std::condition_variable work_came_, work_done_;
     std::mutex resize_mutex_;
-    uint32_t started_ = 0;  // workers that exist
+    std::atomic<uint32_t> started_{0};  // workers that exist
     Worker workers_[max_threads - 1]{};
 };
 #endif

@@ -137,8 +137,54 @@ CLAIM(a_caller_that_waits_long_sleeps) {
     pool.parallel_for(2, 1, sleep_in_worker, &slow);
     double before = processor_time(CLOCK_THREAD_CPUTIME_ID);
     slow.worker_came = false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // a late worker is set aside
     pool.parallel_for(2, 1, sleep_in_worker, &slow);
     EXPECT(processor_time(CLOCK_THREAD_CPUTIME_ID) - before < 50e-3);
+}
+
+// Jobs of which a worker's part takes long, whenever it takes one.
+struct Burden {
+    std::thread::id caller = std::this_thread::get_id();
+    std::chrono::milliseconds weight;
+    std::atomic<int> carried{0};
+};
+
+void carry(void* arg, int64_t, int64_t) {
+    auto& burden = *static_cast<Burden*>(arg);
+    if (std::this_thread::get_id() == burden.caller) {
+        // Time enough for a worker to come, if one does.
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+    } else {
+        burden.carried++;
+        std::this_thread::sleep_for(burden.weight);
+    }
+}
+
+CLAIM(a_worker_that_is_late_is_set_aside_and_tried_again) {
+    ThreadPool pool;
+    pool.resize(2);
+    Burden slow{.weight = std::chrono::milliseconds(5)};
+    for (int job = 0; job < 200; job++) pool.parallel_for(8, 1, carry, &slow);
+    EXPECT(slow.carried >= 1);
+    EXPECT(slow.carried <= 50);
+    Burden quick{.weight = std::chrono::milliseconds(0)};
+    for (int wait = 0; wait < 1000 && quick.carried < 100; wait++) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        pool.parallel_for(8, 1, carry, &quick);
+    }
+    EXPECT(quick.carried >= 100);
+}
+
+CLAIM(a_pool_is_resized_while_workers_are_set_aside) {
+    ThreadPool pool;
+    for (uint32_t threads : {3u, 1u, 2u, 3u}) {
+        pool.resize(threads);
+        Burden slow{.weight = std::chrono::milliseconds(5)};
+        for (int job = 0; job < 3; job++) pool.parallel_for(8, 1, carry, &slow);
+        Tally tally{pool, std::vector<int>(1000)};
+        pool.parallel_for(1000, 1, mark, &tally);
+        EXPECT(tally.hits == std::vector<int>(1000, 1));
+    }
 }
 
 int threads_of_process() {
