@@ -63,6 +63,65 @@ int64_t most_tokens(const Tensor& x) {
     return tokens;
 }
 
+// Items 0 .. count-1 for some threads, each of which goes through a run of its own, so that what it
+// reads lies in one piece, and then takes the further half of what another has left.
+class Deal {
+  public:
+    static constexpr int64_t most_slots = 64;
+
+    Deal(int64_t count, int64_t slots) : slots_(slots) {
+        for (int64_t s = 0; s < slots; s++)
+            runs_[s].ends.store(join(count * s / slots, count * (s + 1) / slots));
+    }
+    // The next item of a slot, which is one thread's; -1: there are no more.
+    int64_t next(int64_t slot) {
+        std::atomic<uint64_t>& own = runs_[slot].ends;
+        uint64_t ends = own.load(relaxed);
+        while (left(ends) > 0)
+            if (own.compare_exchange_weak(ends, ends + 1, relaxed)) return first(ends);
+        for (int64_t s = 1; s < slots_; s++) {
+            std::atomic<uint64_t>& other = runs_[(slot + s) % slots_].ends;
+            ends = other.load(relaxed);
+            while (left(ends) > 0) {
+                const int64_t last = first(ends) + left(ends), middle = last - (left(ends) + 1) / 2;
+                if (!other.compare_exchange_weak(ends, join(first(ends), middle), relaxed))
+                    continue;
+                own.store(join(middle + 1, last), relaxed);
+                return middle;
+            }
+        }
+        return -1;
+    }
+
+  private:
+    static constexpr auto relaxed = std::memory_order_relaxed;
+    // The first item in the low half, the one behind the last in the high half.
+    static uint64_t join(int64_t first, int64_t last) {
+        return static_cast<uint64_t>(last) << 32 | static_cast<uint64_t>(first);
+    }
+    static int64_t first(uint64_t ends) { return static_cast<int64_t>(ends & UINT32_MAX); }
+    static int64_t left(uint64_t ends) { return static_cast<int64_t>(ends >> 32) - first(ends); }
+
+    struct alignas(64) Run {
+        std::atomic<uint64_t> ends;
+    };
+    Run runs_[most_slots];
+    int64_t slots_;
+};
+
+// item(slot, i) for each i below `count`, with a slot, below `slots`, to each thread.
+template <class Item> void deal_out(Context& ctx, int64_t count, int64_t slots, const Item& item) {
+    if (slots == 1 || count > UINT32_MAX) {
+        for (int64_t i = 0; i < count; i++) item(0, i);
+        return;
+    }
+    Deal deal(count, slots);
+    ctx.parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t slot = begin; slot < end; slot++)
+            for (int64_t i; (i = deal.next(slot)) >= 0;) item(slot, i);
+    });
+}
+
 // Ask for the beginning of a block: the processor's own prefetcher has to find each stream anew.
 void prefetch_block(const PackedProduct& p, int64_t block) {
     const int64_t bytes = p.format.block_bytes(p.inputs);
@@ -192,13 +251,12 @@ void run_products(Context& ctx, const LinearInput& in, const PackedProduct* prod
     if (tokens == 0 || blocks == 0) return;
     const int64_t chunk = chunk_tokens(in, blocks, ctx.threads());
     const int64_t chunks = (tokens + chunk - 1) / chunk;
-    ctx.parallel_for(chunks * blocks, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) {
-            const PackedProduct* p = products;
-            int64_t block = i % blocks;
-            for (; block >= packed_blocks(*p); p++) block -= packed_blocks(*p);
-            in.core->block(tokens_of(*p, i / blocks * chunk, chunk), block);
-        }
+    const int64_t slots = std::min<int64_t>({ctx.threads(), chunks * blocks, Deal::most_slots});
+    deal_out(ctx, chunks * blocks, slots, [&](int64_t, int64_t i) {
+        const PackedProduct* p = products;
+        int64_t block = i % blocks;
+        for (; block >= packed_blocks(*p); p++) block -= packed_blocks(*p);
+        in.core->block(tokens_of(*p, i / blocks * chunk, chunk), block);
     });
 }
 
@@ -213,21 +271,15 @@ Status run_strips(Context& ctx, const LinearInput& in, const PackedProduct* prod
     const int64_t across = (blocks + run - 1) / run;
     const int64_t strips = across * ((tokens + chunk - 1) / chunk);
     const int64_t floats = strip_floats(tokens, count);
-    const int64_t slots =
-        std::min<int64_t>({threads, strips, static_cast<int64_t>(in.rest_size / 4) / floats});
+    const int64_t slots = std::min<int64_t>(
+        {threads, strips, Deal::most_slots, static_cast<int64_t>(in.rest_size / 4) / floats});
     if (slots == 0)
         return ctx.fail("expected %lld more bytes of scratch memory; load the method again",
                         static_cast<long long>(floats * 4));
-    std::atomic<int64_t> next{0};
-    ctx.parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t s = begin; s < end; s++) {
-            float* memory = reinterpret_cast<float*>(in.rest) + s * floats;
-            for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < strips;) {
-                const int64_t block = i % across * run, token = i / across * chunk;
-                run_strip(in, products, count, memory, floats / count,
-                          {token, chunk, block, std::min(blocks - block, run)}, body);
-            }
-        }
+    deal_out(ctx, strips, slots, [&](int64_t slot, int64_t i) {
+        const int64_t block = i % across * run, token = i / across * chunk;
+        run_strip(in, products, count, reinterpret_cast<float*>(in.rest) + slot * floats,
+                  floats / count, {token, chunk, block, std::min(blocks - block, run)}, body);
     });
     return Status::ok;
 }
