@@ -73,6 +73,8 @@ EXPORTS = (
     Export("`q8` of the float values", "q8"),
     Export("`q4` of the float values, 8-bit embedding and head", "q4"),
     Export("`q4` of the float values, 4-bit embedding and head", "q4", "q4"),
+    Export("`keep`, with an int8 cache", "keep", cache="int8"),
+    Export("`q4`, 8-bit embedding and head, with an int8 cache", "q4", cache="int8"),
 )
 RECIPE = "ExecuTorch's 8da4w, group 32, 4-bit head, 8-bit embedding"
 # Formats of 4 bits whose rounding is compared on weights alone.
@@ -395,7 +397,8 @@ class Report:
             *(self._row(title, quality) for title, quality in self.results.items()),
             "",
             "KL is the Kullback-Leibler divergence of the model's next-token distribution from the",
-            "reference's, in nats. A program runs token by token, with a float16 cache.",
+            "reference's, in nats. A program runs token by token, with a float16 cache unless its",
+            "row names another.",
             "",
             "`keep` meets the checkpoint's own weights with activations of 15 bits (`.a16` of",
             "[the format](../src/penlight/edge/packed.py)), the others with activations of 8.",

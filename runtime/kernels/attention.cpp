@@ -23,20 +23,23 @@ Status check(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& va
             "and %d",
             q.rank, keys.rank, values.rank);
     if (q.dtype != PENLIGHT_FLOAT || out.dtype != PENLIGHT_FLOAT || keys.dtype != values.dtype ||
-        (keys.dtype != PENLIGHT_FLOAT && keys.dtype != PENLIGHT_HALF))
+        (keys.dtype != PENLIGHT_FLOAT && keys.dtype != PENLIGHT_HALF &&
+         keys.dtype != PENLIGHT_INT8))
         return ctx.fail(
-            "expected float32 queries and float32 or float16 caches but got %s, %s and "
+            "expected float32 queries and float32, float16 or int8 caches but got %s, %s and "
             "%s",
             dtype_name(q.dtype), dtype_name(keys.dtype), dtype_name(values.dtype));
     for (int d = 0; d < 4; d++)
         if (keys.size(d) != values.size(d))
             return ctx.fail("expected key and value caches of one shape; check the model");
-    if (keys.size(2) < 1 || q.size(2) % keys.size(2) != 0 || q.size(3) != keys.size(3))
+    if (keys.size(2) < 1 || q.size(2) % keys.size(2) != 0 ||
+        keys.size(3) != cache_row(keys.dtype, q.size(3)))
         return ctx.fail(
-            "expected query heads a multiple of %lld and %lld wide but got %lld and "
+            "expected query heads a multiple of %lld and cache rows of %lld but got %lld and "
             "%lld",
-            static_cast<long long>(keys.size(2)), static_cast<long long>(keys.size(3)),
-            static_cast<long long>(q.size(2)), static_cast<long long>(q.size(3)));
+            static_cast<long long>(keys.size(2)),
+            static_cast<long long>(cache_row(keys.dtype, q.size(3))),
+            static_cast<long long>(q.size(2)), static_cast<long long>(keys.size(3)));
     if (!q.contiguous() || !keys.contiguous() || !values.contiguous())
         return ctx.fail("expected contiguous queries and caches; make contiguous copies first");
     return Status::ok;
@@ -54,12 +57,13 @@ Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Te
     a.q = q.ptr<float>();
     a.keys = keys.data;
     a.values = values.data;
-    a.half = keys.dtype == PENLIGHT_HALF;
+    a.cache = keys.dtype;
     a.out = out.ptr<float>();
     a.tokens = q.size(1);
     a.heads = q.size(2);
     a.groups = keys.size(2);
     a.dim = q.size(3);
+    a.width = keys.size(3);
     a.scale = static_cast<float>(scale);
     a.softcap = static_cast<float>(softcap);
     a.window = std::min(window, keys.size(1));

@@ -7,10 +7,26 @@ using kernels::attention_rows;
 
 PENLIGHT_INLINE V load_from(const float* p) { return vload(p); }
 PENLIGHT_INLINE V load_from(const uint16_t* p) { return vload_half(p); }
+PENLIGHT_INLINE V load_from(const int8_t* p) { return vload_int8(p); }
 template <class T> PENLIGHT_INLINE V load_some(const T* p, int64_t n) {
     T padded[lanes] = {};
     memcpy(padded, p, static_cast<size_t>(n) * sizeof(T));
     return load_from(padded);
+}
+
+// Rows of int8 end with a scale.
+template <class T> constexpr bool scaled = sizeof(T) == 1;
+PENLIGHT_INLINE float scale_of(const int8_t* row, int64_t dim) {
+    float scale;
+    memcpy(&scale, row + dim, sizeof scale);
+    return scale;
+}
+// Those of `lanes` rows; past `count` rows the last one's is repeated.
+PENLIGHT_INLINE V scales_of(const int8_t* rows, int64_t stride, int64_t count, int64_t dim) {
+    alignas(64) float scales[lanes];
+    for (int64_t i = 0; i < lanes; i++)
+        scales[i] = scale_of(rows + (i < count ? i : count - 1) * stride, dim);
+    return vload(scales);
 }
 
 // Scores of one row, visible in [begin, end), to weights 2^(s - max) with s in units of ln 2;

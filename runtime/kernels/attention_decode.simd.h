@@ -22,6 +22,8 @@ template <class T> PENLIGHT_INLINE void prefetch(const T* position, int64_t d, i
 template <int R, class T>
 PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t stride,
                                  int64_t count, int64_t dim, float* scores) {
+    V scale = vset(1.0f);
+    if constexpr (scaled<T>) scale = scales_of(keys, stride, count, dim);
     V part[R][lanes / quad];
     for (int b = 0; b < lanes / quad; b++) {
         const T* key[quad];
@@ -54,7 +56,11 @@ PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t s
         }
         for (int r = 0; r < R; r++) part[r][b] = vquad(acc[r]);
     }
-    for (int r = 0; r < R; r++) vstore(scores + r * attention_chunk, vsums(part[r]));
+    for (int r = 0; r < R; r++) {
+        V sum = vsums(part[r]);
+        if constexpr (scaled<T>) sum = vmul(sum, scale);
+        vstore(scores + r * attention_chunk, sum);
+    }
 }
 
 // to[r][d] += sum_i weights[r][i] * value[i][d] for N vectors of d
@@ -124,19 +130,35 @@ Row row_of(const Attention& a, const Chunk& c, int64_t group, int64_t row) {
 template <int R, class T>
 void score_rows(const Attention& a, const Chunk& c, const float* const* q, int64_t group,
                 int64_t key, float* scores) {
-    const int64_t stride = a.groups * a.dim;
-    const T* keys = static_cast<const T*>(a.keys) + (c.first + key) * stride + group * a.dim;
-    score_block<R>(q, keys, stride, c.count - key, a.dim, scores + key);
+    const T* keys = static_cast<const T*>(a.keys) + (c.first + key) * a.stride() + group * a.width;
+    score_block<R>(q, keys, a.stride(), c.count - key, a.dim, scores + key);
+}
+
+// weights[r][i] *= scale of value[i]
+template <int R>
+PENLIGHT_INLINE void scale_weights(float* weights, const int8_t* values, int64_t stride,
+                                   int64_t count, int64_t dim) {
+    for (int64_t i = 0; i < count; i += lanes) {
+        const V scale = scales_of(values + i * stride, stride, count - i, dim);
+        for (int r = 0; r < R; r++) {
+            float* w = weights + r * attention_chunk + i;
+            if (count - i >= lanes)
+                vstore(w, vmul(vload(w), scale));
+            else
+                vstore_n(w, vmul(vload_n(w, count - i), scale), count - i);
+        }
+    }
 }
 
 template <int R, class T>
 void sum_rows(const Attention& a, const Chunk& c, const Row* rows, int64_t group, int64_t key,
-              int64_t count, const float* weights) {
+              int64_t count, float* weights) {
     float* to[R];
     for (int r = 0; r < R; r++) to[r] = rows[r].partial;
-    const int64_t stride = a.groups * a.dim;
-    const T* values = static_cast<const T*>(a.values) + (c.first + key) * stride + group * a.dim;
-    weigh_rows<R>(weights + key, values, stride, count, a.dim, to);
+    const T* values =
+        static_cast<const T*>(a.values) + (c.first + key) * a.stride() + group * a.width;
+    if constexpr (scaled<T>) scale_weights<R>(weights + key, values, a.stride(), count, a.dim);
+    weigh_rows<R>(weights + key, values, a.stride(), count, a.dim, to);
 }
 
 // Rows [first, first + count) of all cache heads' rows.
@@ -177,7 +199,7 @@ template <class T> void decode_band(const Attention& a, const Chunk& c, int64_t 
         const int64_t n = end - key < value_block ? end - key : value_block;
         for (int i = 0; i < count; i += tile[i]) {
             const int64_t group = (first + i) / c.rows;
-            const float* weights = scores + i * attention_chunk;
+            float* weights = scores + i * attention_chunk;
             if (tile[i] == 1) sum_rows<1, T>(a, c, rows + i, group, key, n, weights);
             if (tile[i] == 2) sum_rows<2, T>(a, c, rows + i, group, key, n, weights);
             if constexpr (decode_rows > 2) {
@@ -199,7 +221,9 @@ template <class T> void decode_chunk_of(const Attention& a, int64_t chunk) {
         decode_band<T>(a, c, i, static_cast<int>(rows - i < band_rows ? rows - i : band_rows));
 }
 void decode_chunk(const Attention& a, int64_t chunk) {
-    a.half ? decode_chunk_of<uint16_t>(a, chunk) : decode_chunk_of<float>(a, chunk);
+    if (a.cache == PENLIGHT_INT8) return decode_chunk_of<int8_t>(a, chunk);
+    if (a.cache == PENLIGHT_HALF) return decode_chunk_of<uint16_t>(a, chunk);
+    decode_chunk_of<float>(a, chunk);
 }
 
 // One row's result from its chunks, in order.

@@ -22,8 +22,12 @@ Work work_in(float* scratch, int64_t padded) {
     return w;
 }
 
-template <class T> PENLIGHT_INLINE V load_padded(const T* p, int64_t n) {
-    return n >= lanes ? load_from(p) : n > 0 ? load_some(p, n) : vzero();
+// Elements d to d + lanes - 1 of a row; zeros past its end.
+template <class T> PENLIGHT_INLINE V load_padded(const T* row, int64_t d, int64_t dim) {
+    const int64_t n = dim - d;
+    const V v = n >= lanes ? load_from(row + d) : n > 0 ? load_some(row + d, n) : vzero();
+    if constexpr (scaled<T>) return vmul(v, vset(scale_of(row, dim)));
+    return v;
 }
 
 // keys [d][i], transposed
@@ -33,8 +37,7 @@ void transpose_keys(const T* from, int64_t stride, int64_t count, int64_t dim, c
         for (int64_t d = 0; d < dim; d += lanes) {
             V block[lanes];
             for (int64_t j = 0; j < lanes; j++)
-                block[j] =
-                    load_padded(from + (i + j < count ? i + j : count - 1) * stride + d, dim - d);
+                block[j] = load_padded(from + (i + j < count ? i + j : count - 1) * stride, d, dim);
             vtranspose(block);
             for (int64_t j = 0; j < lanes; j++)
                 vstore(w.keys + (d + j) * attention_chunk + i, block[j]);
@@ -47,7 +50,7 @@ void unpack_values(const T* from, int64_t stride, int64_t count, int64_t dim, co
     const int64_t padded = attention_padded(dim);
     for (int64_t i = 0; i < count; i++)
         for (int64_t d = 0; d < padded; d += lanes)
-            vstore(w.values + i * padded + d, load_padded(from + i * stride + d, dim - d));
+            vstore(w.values + i * padded + d, load_padded(from + i * stride, d, dim));
 }
 
 // acc[r] = acc[r] * correction[r] + sum_i weights[r][i] * value[i], R rows, two vectors from d on
@@ -116,7 +119,7 @@ bool attend_step(const Attention& a, const Work& w, int64_t first_row, int64_t r
 template <class T>
 void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scratch) {
     const int64_t padded = attention_padded(a.dim), shared = a.shared();
-    const int64_t left = a.tokens * shared - first_row, stride = a.groups * a.dim;
+    const int64_t left = a.tokens * shared - first_row, stride = a.stride();
     const int64_t rows = left < attention_rows ? left : attention_rows;
     const Work w = work_in(scratch, padded);
     memset(w.acc, 0, static_cast<size_t>(rows * padded) * sizeof(float));
@@ -132,7 +135,7 @@ void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scr
     int64_t first = a.first_key(first_row / shared) / attention_chunk * attention_chunk;
     for (; first < last; first += attention_chunk) {
         const int64_t count = last - first < attention_chunk ? last - first : attention_chunk;
-        const int64_t offset = first * stride + group * a.dim;
+        const int64_t offset = first * stride + group * a.width;
         transpose_keys(static_cast<const T*>(a.keys) + offset, stride, count, a.dim, w);
         unpack_values(static_cast<const T*>(a.values) + offset, stride, count, a.dim, w);
         for (int64_t r = 0; r < rows;)
@@ -148,6 +151,7 @@ void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scr
     }
 }
 void prefill(const Attention& a, int64_t group, int64_t first_row, float* scratch) {
-    a.half ? prefill_of<uint16_t>(a, group, first_row, scratch)
-           : prefill_of<float>(a, group, first_row, scratch);
+    if (a.cache == PENLIGHT_INT8) return prefill_of<int8_t>(a, group, first_row, scratch);
+    if (a.cache == PENLIGHT_HALF) return prefill_of<uint16_t>(a, group, first_row, scratch);
+    prefill_of<float>(a, group, first_row, scratch);
 }

@@ -5,6 +5,12 @@
 
 namespace penlight::kernels {
 
+// A row of a cache, one head at one position, is its elements in a floating type; or int8 numbers
+// and behind them a float32 scale, which what they stand for is a multiple of.
+inline int64_t cache_row(int32_t dtype, int64_t dim) {
+    return dtype == PENLIGHT_INT8 ? dim + int64_t{sizeof(float)} : dim;
+}
+
 // The first position, input_pos[0], of `count` new tokens in a cache of `length` positions.
 inline Status cache_start(Context& ctx, const Tensor& input_pos, int64_t count, int64_t length,
                           int64_t* start) {

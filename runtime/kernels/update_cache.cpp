@@ -1,5 +1,6 @@
 // penlight::update_cache: write new tokens' keys or values into the cache.
 #include <cstring>
+#include <limits>
 
 #include "cache.h"
 
@@ -10,16 +11,22 @@
 namespace penlight::kernels {
 namespace {
 
-// cache [1, S, H, D], value [1, T, H, D]; out is the cache with value at input_pos[0] .. + T - 1,
-// and usually the cache's own memory.
+// cache [1, S, H, D], or of int8 rows, value [1, T, H, D]; out is the cache with value at
+// input_pos[0] .. + T - 1, and usually the cache's own memory.
 Status update_cache_out(Context& ctx, const Tensor& cache, const Tensor& value,
                         const Tensor& input_pos, Tensor& out) {
     if (cache.rank != 4 || value.rank != 4 || cache.size(0) != 1 || value.size(0) != 1 ||
-        cache.size(2) != value.size(2) || cache.size(3) != value.size(3))
-        return ctx.fail("expected a cache [1, S, H, D] and values [1, T, H, D]; check the shapes");
-    if (!is_floating(cache.dtype) || !is_floating(value.dtype) || out.dtype != cache.dtype)
-        return ctx.fail("expected floating-point cache, values and result but got %s, %s and %s",
-                        dtype_name(cache.dtype), dtype_name(value.dtype), dtype_name(out.dtype));
+        cache.size(2) != value.size(2) || cache.size(3) != cache_row(cache.dtype, value.size(3)))
+        return ctx.fail(
+            "expected a cache [1, S, H, D], or [1, S, H, D + 4] of int8, and values [1, T, H, D]; "
+            "check the shapes");
+    const bool bytes = cache.dtype == PENLIGHT_INT8 && value.dtype == PENLIGHT_FLOAT;
+    if ((!is_floating(cache.dtype) && !bytes) || !is_floating(value.dtype) ||
+        out.dtype != cache.dtype)
+        return ctx.fail(
+            "expected a floating-point cache, or one of int8 with float32 values, and a result "
+            "like it but got %s, %s and %s",
+            dtype_name(cache.dtype), dtype_name(value.dtype), dtype_name(out.dtype));
     int64_t start = 0;
     PENLIGHT_TRY(cache_start(ctx, input_pos, value.size(1), cache.size(1), &start));
     PENLIGHT_TRY(resize_like(ctx, out, cache));
@@ -30,6 +37,16 @@ Status update_cache_out(Context& ctx, const Tensor& cache, const Tensor& value,
     auto* to = static_cast<std::byte*>(out.data);
     if (out.data != cache.data) memcpy(to, cache.data, static_cast<size_t>(cache.numel() * item));
     if (width == 0) return Status::ok;
+    if (bytes) {
+        const int64_t dim = value.size(3);
+        auto* rows = reinterpret_cast<int8_t*>(to) + start * width;
+        auto* convert = PENLIGHT_SELECT_FLOAT(ctx.isa, floats_to_bytes);
+        ctx.parallel_for(value.size(1) * value.size(2), 1 << 10, [&](int64_t begin, int64_t end) {
+            convert(value.ptr<float>() + begin * dim, end - begin, dim,
+                    rows + begin * cache_row(PENLIGHT_INT8, dim));
+        });
+        return Status::ok;
+    }
     if (cache.dtype == PENLIGHT_HALF && value.dtype == PENLIGHT_FLOAT) {
         auto* halves = reinterpret_cast<uint16_t*>(to) + start * width;
         auto* convert = PENLIGHT_SELECT_FLOAT(ctx.isa, floats_to_halves);

@@ -19,6 +19,7 @@ from tests.cli.conftest import Penlight, one_error_line
         (["x.py:Net", "--cache", "float32"], "--cache, which is for a checkpoint; leave it out"),
         (["x.py"], "expected FILE.py:NAME but got 'x.py'"),
         (["missing.gguf"], "missing.gguf"),
+        (["cut.gguf", "--cache", "int4"], "expected one of float16, float32, int8 but got 'int4'"),
         (["cut.gguf"], "cut.gguf"),
         (["cut.gguf", "-o", "no/such/x.pte"], "there is no no/such"),
         (["cut.gguf", "-o", "."], "is a folder"),

@@ -177,12 +177,23 @@ ATTENTION = [(1, 1, 1, 8, 16, 0, 0, 0.0), (1, 9, 3, 64, 700, 650, 0, 0.0),
              (7, 7, 1, 80, 600, 120, 10, 0.0), (200, 6, 2, 64, 260, 10, 33, 0.0)]  # fmt: skip
 
 
-@pytest.mark.parametrize("cache", [torch.float16, torch.float32], ids=str)
+def cached(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A full cache of rows [1, S, G, D]."""
+    width = rows.shape[-1] + (4 if dtype == torch.int8 else 0)
+    empty = torch.zeros((*rows.shape[:-1], width), dtype=dtype)
+    return torch.ops.penlight.update_cache(empty, rows, torch.tensor([0]))
+
+
+CACHES = [torch.float16, torch.float32, torch.int8]
+
+
+@pytest.mark.parametrize("cache", CACHES, ids=str)
 @pytest.mark.parametrize("case", ATTENTION, ids=str)
 def test_attention(isa: str, case: tuple[int, ...], cache: torch.dtype) -> None:
     t, h, g, d, s, position, window, softcap = case
-    q, k, v = sample(1, t, h, d), sample(1, s, g, d, seed=1), sample(1, s, g, d, seed=2)
-    args = (k.to(cache), v.to(cache))
+    # Rows of other sizes, so that each has a scale of its own.
+    k, v = (sample(1, s, g, d, seed=i) * sample(1, s, g, 1, seed=i + 2).sigmoid() for i in (1, 2))
+    q, args = sample(1, t, h, d), (cached(k, cache), cached(v, cache))
     close = dict(rtol=1e-4, atol=2e-6)
     rest = (d**-0.5, int(window), float(softcap))
     (y,) = run_op("penlight::attention", q, *args, torch.tensor([position]), *rest, **close)
@@ -194,12 +205,29 @@ def test_attention(isa: str, case: tuple[int, ...], cache: torch.dtype) -> None:
         assert torch.equal(alone[0, 0], y[0, -1])
 
 
+@pytest.mark.parametrize("tokens", [1, 30])
+def test_an_int8_cache_that_is_empty_or_spoilt_attends_as_its_definition(
+    isa: str, tokens: int
+) -> None:
+    k, v = sample(1, 150, 2, 40), sample(1, 150, 2, 40, seed=1)
+    k[0, 5], v[0, 7], v[0, 100:] = 0, 0, 0
+    v[0, 3, 1, 4] = math.nan
+    args = (sample(1, tokens, 4, 40), cached(k, torch.int8), cached(v, torch.int8))
+    (y,) = run_op(
+        "penlight::attention", *args, torch.tensor([120]), 0.2, 0, 0.0, rtol=1e-4, atol=2e-6
+    )
+    assert y[0, :, :2].isfinite().all() and y[0, :, 2:].isnan().all()
+
+
 # across chunks of keys, more rows than are held at once, widths and ratios that fill no vector
 @pytest.mark.parametrize("case", [(16, 9, 3, 64, 120, 0), (16, 20, 4, 33, 250, 0),
                                   (6, 14, 2, 80, 380, 130)], ids=str)  # fmt: skip
-def test_attention_of_a_token_is_the_same_alone(isa: str, case: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("cache", [torch.float16, torch.int8], ids=str)
+def test_attention_of_a_token_is_the_same_alone(
+    isa: str, case: tuple[int, ...], cache: torch.dtype
+) -> None:
     t, h, g, d, position, window = case
-    caches = [sample(1, 400, g, d, seed=seed).half() for seed in (1, 2)]
+    caches = [cached(sample(1, 400, g, d, seed=seed), cache) for seed in (1, 2)]
     q, rest = sample(1, t, h, d), (d**-0.5, window, 0.0)
 
     def attention(first: int, last: int) -> torch.Tensor:
@@ -218,6 +246,34 @@ def test_update_cache(isa: str, dtype: torch.dtype) -> None:
     value[0, 0, 0] = torch.tensor([1e6, -1e-6, 1e-8, 65519.9, 2049.0, -0.0, math.inf])
     for position in (0, 7, 15):
         run_op("penlight::update_cache", cache, value, torch.tensor([position]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 33, 64, 128])
+def test_an_int8_cache_rounds_each_row_by_its_own_scale(isa: str, width: int) -> None:
+    value = sample(1, 13, 3, width, seed=1) * sample(1, 13, 3, 1, seed=2).mul(20).exp()
+    value[0, 0] = 0
+    value[0, 1, 0], value[0, 1, 1] = 1e-44, 3e38
+    for row, spoilt in enumerate((math.inf, -math.inf, math.nan)):
+        value[0, 2, row, width // 2] = spoilt
+    cache = torch.randint(-128, 128, (1, 20, 3, width + 4), dtype=torch.int8)
+    for position in (0, 7):
+        (rows,) = run_op("penlight::update_cache", cache, value, torch.tensor([position]))
+        numbers = rows[0, position + 3 : position + 13, :, :width]
+        assert numbers.abs().amax(-1).eq(127).all()
+
+
+def test_an_int8_cache_of_another_width_or_of_other_values_is_refused() -> None:
+    value, at = sample(1, 5, 3, 8), torch.tensor([0])
+    for width in (7, 8, 11, 13):
+        cache = torch.zeros(1, 20, 3, width, dtype=torch.int8)
+        assert "D + 4" in refuse_op("penlight::update_cache", cache, value, at, out=[cache])
+        assert "cache rows of 12" in refuse_op(
+            "penlight::attention", value, cache, cache, at, 1.0, 0, 0.0, out=[value]
+        )
+    cache = torch.zeros(1, 20, 3, 12, dtype=torch.int8)
+    assert "float32 values" in refuse_op(
+        "penlight::update_cache", cache, value.half(), at, out=[cache]
+    )
 
 
 def test_positions_past_the_cache_are_refused() -> None:

@@ -96,7 +96,7 @@ def test_a_missing_source_is_refused(tmp_path: Path, out: Path) -> None:
         ({"embedding_quant": "int8"}, "but got 'int8'"),
         ({"context": 0}, r"\[context\] expected at least 2"),
         ({"prefill": 1}, r"\[prefill\] expected at least 2"),
-        ({"cache": "int8"}, "float16 or float32 but got 'int8'"),
+        ({"cache": "int4"}, "float16, float32, int8 but got 'int4'"),
     ],
 )
 def test_wrong_arguments_are_refused(

@@ -39,7 +39,9 @@ def test_of_every_architecture(variant: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
-    "options", [{"quant": name} for name in ("q4", "q8", "bf16", "f32")] + [{"cache": "float32"}]
+    "options",
+    [{"quant": name} for name in ("q4", "q8", "bf16", "f32")]
+    + [{"cache": "float32"}, {"cache": "int8"}],
 )
 def test_of_every_scheme(options: dict[str, str], threads: int, tmp_path: Path) -> None:
     folder = saved(reference("Llama", {}), tmp_path / "model")

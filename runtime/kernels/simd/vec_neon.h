@@ -80,6 +80,12 @@ PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
     uint8x8_t b = vreinterpret_u8_u32(vdup_n_u32(four));
     return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(b))));
 }
+PENLIGHT_INLINE V vload_int8(const int8_t* p) {
+    int32_t four;
+    memcpy(&four, p, 4);
+    int8x8_t b = vreinterpret_s8_s32(vdup_n_s32(four));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(b))));
+}
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     int16x4_t h = vmovn_s32(vcvtq_s32_f32(v));
     int8x8_t b = vmovn_s16(vcombine_s16(h, h));

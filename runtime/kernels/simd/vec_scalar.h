@@ -40,6 +40,7 @@ PENLIGHT_INLINE V vload_half(const uint16_t* p) { return kernels::half_to_float(
 PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) { *p = kernels::float_to_half(v); }
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) { return kernels::bfloat16_to_float(*p); }
 PENLIGHT_INLINE V vload_uint8(const uint8_t* p) { return *p; }
+PENLIGHT_INLINE V vload_int8(const int8_t* p) { return *p; }
 // p[i] = v[i] for integral v in [-128, 127]
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) { *p = static_cast<int8_t>(v); }
 

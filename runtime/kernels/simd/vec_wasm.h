@@ -94,6 +94,10 @@ PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
     v128_t h = wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p));
     return wasm_f32x4_convert_u32x4(wasm_u32x4_extend_low_u16x8(h));
 }
+PENLIGHT_INLINE V vload_int8(const int8_t* p) {
+    v128_t h = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p));
+    return wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(h));
+}
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     v128_t i = wasm_i32x4_trunc_sat_f32x4(v);
     v128_t h = wasm_i16x8_narrow_i32x4(i, i);

@@ -227,17 +227,40 @@ def _(x: Tensor, input_pos: Tensor, inv_freq: Tensor, scaling: float) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
+def _to_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x [..., D] as rows of a cache: of a floating dtype, or int8 [..., D + 4]."""
+    if dtype != torch.int8:
+        return x.to(dtype)
+    scale = x.abs().amax(-1, keepdim=True) / 127
+    scale = torch.where(scale < torch.finfo(torch.float32).tiny, 0, scale)
+    scale = torch.where(x.isfinite().all(-1, keepdim=True), scale, math.nan)
+    numbers = torch.where(scale > 0, (x / scale).round(), 0).to(torch.int8)
+    return torch.cat([numbers, scale.view(torch.int8)], -1)
+
+
+def _of_rows(rows: Tensor) -> Tensor:
+    """The inverse: float32 [..., D]."""
+    if rows.dtype != torch.int8:
+        return rows.to(torch.float32)
+    split = rows.shape[-1] - torch.float32.itemsize
+    scale = rows[..., split:].contiguous().view(torch.float32)
+    return rows[..., :split] * scale
+
+
 @torch.library.custom_op("penlight::update_cache", mutates_args=())
 def update_cache(cache: Tensor, value: Tensor, input_pos: Tensor) -> Tensor:
     """``cache`` [1, S, H, D] with ``value`` [1, T, H, D] written at positions input_pos[0] + t.
 
+    A cache of int8 is [1, S, H, D + 4]: a row is D numbers q in -127..127 and the bytes of a
+    float32 scale s, little-endian, and stands for q * s. s is the row's largest magnitude over 127;
+    0 if that is no normal number, NaN if a number of the row is not finite, and all q are 0 then.
     In a program the result is the cache's own memory. Raises IndexError past the cache's end.
     """
     start = int(input_pos[0])
     if start < 0 or start + value.shape[1] > cache.shape[1]:
         raise IndexError(f"positions {start}..{start + value.shape[1] - 1} of {cache.shape[1]}")
     result = cache.clone()
-    result[:, start : start + value.shape[1]] = value.to(cache.dtype)
+    result[:, start : start + value.shape[1]] = _to_rows(value, cache.dtype)
     return result
 
 
@@ -258,6 +281,7 @@ def attention(
 ) -> Tensor:
     """Causal attention of q [1, T, H, D] over caches [1, S, G, D], to [1, T, H, D].
 
+    Caches of int8 are [1, S, G, D + 4], as `update_cache` fills them.
     Query t sits at position p = input_pos[0] + t and sees positions 0..p, or only the last
     ``window`` of them if that is positive. H is a multiple of G: query head h reads cache head
     h // (H / G). If ``softcap`` is positive, scores s become softcap * tanh(s / softcap).
@@ -269,7 +293,7 @@ def attention(
         raise IndexError(f"positions {start}..{end - 1} of {k_cache.shape[1]}")
     repeat = heads // k_cache.shape[2]
     keys, values = (
-        c[0, :end].to(torch.float32).repeat_interleave(repeat, dim=1) for c in (k_cache, v_cache)
+        _of_rows(c[0, :end]).repeat_interleave(repeat, dim=1) for c in (k_cache, v_cache)
     )
     scores = torch.einsum("thd,shd->hts", q[0].to(torch.float32), keys) * scale
     if softcap > 0:

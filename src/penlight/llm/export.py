@@ -38,7 +38,7 @@ __all__ = ["SCHEMES", "ExportReport", "export_llm"]
 
 PREFILL = 512  # most tokens of one forward call
 _EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight")
-_CACHE_TYPES = ("float16", "float32")
+_CACHE_TYPES = ("float16", "float32", "int8")
 
 Report = Callable[[str, int, int], None]
 
@@ -75,7 +75,8 @@ def export_llm(
             own maximum. Memory is taken only as far as it is used. Models with two sets of rotary
             frequencies (longrope) get the long ones if it is beyond what the short ones serve.
         prefill: the most tokens of one forward call, 2 or more.
-        cache: element type of keys and values, "float16" or "float32".
+        cache: element type of keys and values, "float16", "float32" or "int8" (half the
+            memory of float16: bytes, and a scale for each head of a position).
         report: called with (step, done, total) as the work goes on.
 
     Raises:
@@ -109,7 +110,8 @@ def _check_arguments(output: Path, context: int | None, prefill: int, cache: str
             f"[{output}] expected a file in a folder that exists but got {got}; choose another"
         )
     if cache not in _CACHE_TYPES:
-        raise ExportError(f"[cache] expected float16 or float32 but got {cache!r}; choose one")
+        known = ", ".join(_CACHE_TYPES)
+        raise ExportError(f"[cache] expected one of {known} but got {cache!r}; choose one")
     for name, value in (("context", context), ("prefill", prefill)):
         if value is not None and value < 2:
             raise ExportError(

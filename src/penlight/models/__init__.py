@@ -67,7 +67,7 @@ def build(
     """Makes the eager model of a configuration, with uninitialised weights.
 
     context: positions in the KV cache; the model's own maximum if None.
-    cache_dtype: float32 (the default) or float16.
+    cache_dtype: float32 (the default), float16 or int8.
     device: where parameters and caches live; ``"meta"`` takes no memory whatever the size. Rope
     frequencies are computed, not read, and have their values on the CPU in any case.
     Raises CheckpointError for an unknown architecture or a context out of range.

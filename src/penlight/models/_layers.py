@@ -97,14 +97,18 @@ class Position:
 
 
 class Cache(nn.Module):
-    """Keys and values of all positions so far, each [1, S, K, D]; part of the program's state."""
+    """Keys and values of all positions so far, each [1, S, K, D]; part of the program's state.
+
+    With int8 each is [1, S, K, D + 4]: behind a head's numbers stands their float32 scale.
+    """
 
     k: Tensor
     v: Tensor
 
     def __init__(self, config: ModelConfig, context: int, dtype: torch.dtype) -> None:
         super().__init__()
-        shape = (1, context, config.kv_heads, config.head_dim)
+        width = config.head_dim + (torch.float32.itemsize if dtype == torch.int8 else 0)
+        shape = (1, context, config.kv_heads, width)
         self.register_buffer("k", torch.zeros(shape, dtype=dtype), persistent=False)
         self.register_buffer("v", torch.zeros(shape, dtype=dtype), persistent=False)
 
