@@ -104,17 +104,16 @@ def bandwidth(figures: Figures, records: Mapping[str, Mapping[str, Any]]) -> Ite
     for contender in ("penlight-q4-q4", "penlight-q4-q8"):
         nbytes = records.get(f"export {contender} llama1b", {}).get("weights_mb")
         for threads in (1, 2):
-            ours = figures.get(contender, "llama1b", threads, DECODE)
-            read = figures.get("machine", "", threads, "read_gbs")
-            known = ours and read and nbytes
-            share = ours.median * nbytes / 1e3 / read.median if ours and read and nbytes else None
+            ours = figures.get(contender, "llama1b", threads, f"{DECODE} per GB")
+            read = figures.get(contender, "llama1b", threads, "read beside")
+            share = ours.median * nbytes / 1e3 if ours and nbytes else None
             yield Reached(
                 "bandwidth",
                 f"{spelt('llama1b')} decode, {contender[-2:]} head, {spell_threads(threads)}: "
                 "share of the read bandwidth",
                 BANDWIDTH_SHARE,
                 share,
-                f"{nbytes:.0f} MB a token, {read.median:.1f} GB/s" if known and read else "",
+                f"{nbytes:.0f} MB a token; {read.median:.1f} GB/s beside" if share and read else "",
             )
 
 

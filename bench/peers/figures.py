@@ -31,7 +31,9 @@ def latest(lines: Iterable[str]) -> list[dict[str, Any]]:
 class Figures:
     """What was measured, asked for by contender, model, threads and name.
 
-    Names: "prefill 512", "decode 4" (the position), and the fields of "load" and "memory".
+    Names: "prefill 512", "decode 4" (the position), the fields of "load" and "memory", "read
+    beside" (GB/s that the machine read right before and after, their mean), and "decode 4 per GB"
+    (tokens for each GB that it could have read meanwhile).
     """
 
     def __init__(self, lines: Iterable[Line]) -> None:
@@ -82,12 +84,18 @@ def values_of(line: Line) -> Iterable[tuple[str, float]]:
     if line["contender"] == "machine":
         yield from ((name, line[name]) for name in ("read_gbs", "int8_tops"))
         return
+    read = statistics.mean(line["read_gbs"]) if line.get("read_gbs") else None
+    if read and not line["depth"]:
+        yield "read beside", read
     for measure in line["measures"]:
         kind = measure["measure"]
         if kind == "prefill":
             yield f"prefill {measure['tokens']}", statistics.median(measure["speeds"])
         elif kind == "decode":
-            yield f"decode {measure['position']}", statistics.median(measure["speeds"])
+            speed = statistics.median(measure["speeds"])
+            yield f"decode {measure['position']}", speed
+            if read:
+                yield f"decode {measure['position']} per GB", speed / read
         elif not line["depth"]:
             yield from ((name, value) for name, value in measure.items() if name != "measure")
             if kind == "load":
@@ -101,6 +109,6 @@ def gist(line: Line) -> str:
     parts = [
         f"{name} {value:.0f}"
         for name, value in values_of(line)
-        if name.startswith(("prefill", "decode", "peak"))
+        if name.startswith(("prefill", "decode", "peak")) and not name.endswith("per GB")
     ]
     return ", ".join(parts) + (" (noisy)" if line.get("noisy") else "")

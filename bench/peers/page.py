@@ -36,6 +36,9 @@ are the least and the most.
 - *Prefill* is the number of tokens in the prompt over the time to the first token, with an empty
   cache. *Decode* is tokens a second after the first, 128 greedy ones behind a prompt of 4,
   whatever the tokens are.
+- *GB/s beside* is what the probe could read right before and right after the run, the mean of both:
+  the machine's memory is others' too, and decode with two threads follows it. Shares of the read
+  bandwidth are taken run by run.
 - *Load + first call* is opening the model and one token behind a prompt of 3, files being in the
   page cache; *ready* counts from the start of the process, with Python and its imports, to the
   loaded model.
@@ -190,14 +193,14 @@ def speed_section(model: str, figures: Figures) -> Iterator[str]:
     yield f"## {MODELS[model]}\n"
     counts = " / ".join(map(str, threads))
     yield f"Tokens a second, threads {counts}:\n"
-    measures = (PREFILL, "prefill 128", DECODE)
+    measures = (PREFILL, "prefill 128", DECODE, "read beside")
 
     def both(it: Contender, name: str) -> str:
         spreads = [figures.get(it.name, model, n, name) for n in threads]
         return " / ".join(map(cell, spreads)) if any(spreads) else MISSING
 
     yield table(
-        ("", "prefill 512", "prefill 128", "decode 128", "compared with"),
+        ("", "prefill 512", "prefill 128", "decode 128", "GB/s beside", "compared with"),
         (
             (it.title, *(both(it, name) for name in measures), compared(it))
             for it in chosen

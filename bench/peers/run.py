@@ -297,25 +297,32 @@ def attempt(contender: Contender, model: str, threads: int, depth: bool) -> dict
     command = contender.drive(model, threads, depth)
     for _ in range(2):
         wait_for_quiet()
+        before = probe_machine(threads)
         name = f"measure-{contender.name}-{model}"
         done = run(name, command, limit_s=LIMIT_S, isolated=not contender.ours)
+        after = probe_machine(threads)
         if done.code or not done.noisy:
             break
     measures = [json.loads(each) for each in done.output.splitlines() if each.startswith('{"mea')]
     line = {"command": page.spell_command(command), "measures": measures} | done.cost()
+    line["read_gbs"] = [found["read_gbs"] for found in (before, after) if found]
     return line | {"error": last_lines(done.output) or "no output"} if done.code else line
 
 
 def probe(session: str, number: int, threads: int) -> None:
     """What the machine reads and multiplies a second, right before a round."""
-    if not (LAB / "probe").exists():
-        return
     wait_for_quiet()
-    done = run("probe-run", [LAB / "probe", str(threads)], limit_s=60)
-    if done.code == 0:
-        found = json.loads(done.output)
+    if found := probe_machine(threads):
         append({"session": session, "round": number, "contender": "machine", **found})
         say(f"round {number}: {found}")
+
+
+def probe_machine(threads: int) -> dict[str, Any]:
+    """The probe's figures at this moment; none if it could not be built or run."""
+    if not (LAB / "probe").exists():
+        return {}
+    done = run("probe-run", [LAB / "probe", str(threads)], limit_s=60)
+    return dict(json.loads(done.output)) if done.code == 0 else {}
 
 
 def append(line: dict[str, Any]) -> None:

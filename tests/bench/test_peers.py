@@ -15,7 +15,7 @@ import figures
 import lab
 import page
 import protocol
-from aims import Reached
+from aims import Reached, bandwidth
 from contenders import BY_NAME, CONTENDERS
 
 
@@ -74,6 +74,18 @@ def test_the_page_compares_with_the_form_that_has_as_many_bits() -> None:
     assert "300 beside 150 of OpenVINO" in row  # 2.0 times; ExecuTorch is 2.5 times behind
     assert "≥ 1.60 | 2.00 | 1.25" in row
     assert "missed" not in row
+
+
+def test_a_share_of_the_bandwidth_is_that_of_the_same_moment() -> None:
+    runs = [(60.0, [50.0, 70.0]), (30.0, [20.0, 40.0]), (45.0, [50.0, 50.0])]
+    lines = [
+        line("penlight-q4-q4", i, threads=2, decode=[speed], read_gbs=read, model="llama1b")
+        for i, (speed, read) in enumerate(runs, 1)
+    ]
+    records = {"export penlight-q4-q4 llama1b": {"weights_mb": 700.0}}
+    reached = list(bandwidth(figures.Figures(lines), records))
+    assert [it.value for it in reached] == [None, pytest.approx(0.7), None, None]
+    assert reached[1].detail == "700 MB a token; 50.0 GB/s beside"
 
 
 def test_a_missed_aim_stands_with_its_cause() -> None:
