@@ -44,6 +44,7 @@ PackedProduct tokens_of(const PackedProduct& p, int64_t first, int64_t count) {
     PackedProduct part = p;
     part.x += first * p.inputs;
     part.out += first * p.rows;
+    if (p.residual) part.residual += first * p.rows;
     if (p.format.quantized()) part.quantized += first * quantized_token_bytes(p.format, p.inputs);
     part.tokens = std::min(count, p.tokens - first);
     return part;

@@ -6,22 +6,6 @@
 namespace penlight::kernels {
 namespace {
 
-struct AddStrips final : StripBody {
-    const float* residual;
-    float* out;
-    int64_t rows;
-
-    void combine(const Strip& s) const override {
-        for (int64_t t = 0; t < s.tokens; t++) {
-            const int64_t at = (s.first_token + t) * rows + s.first;
-            const float* add = residual + at;
-            const float* values = s.values[0] + t * s.rows;
-            float* y = out + at;
-            for (int64_t i = 0; i < s.rows; i++) y[i] = add[i] + values[i];
-        }
-    }
-};
-
 Status linear_add_out(Context& ctx, const Tensor& residual, const Tensor& x, const Tensor& weight,
                       std::string_view format, int64_t out_features, const Tensor* bias,
                       Tensor& out) {
@@ -34,17 +18,15 @@ Status linear_add_out(Context& ctx, const Tensor& residual, const Tensor& x, con
         return ctx.fail(
             "expected a contiguous float32 residual of the result's shape; check its shape and "
             "dtype");
-    AddStrips strips;
-    strips.residual = residual.ptr<float>();
-    strips.out = out.ptr<float>();
-    strips.rows = out_features;
+    product.residual = residual.ptr<float>();
     prepare_linear(ctx, in);
-    return run_strips(ctx, in, &product, 1, strips);
+    run_products(ctx, in, &product, 1);
+    return Status::ok;
 }
 
-size_t linear_add_scratch(uint32_t threads, const Tensor&, const Tensor& x, const Tensor&,
+size_t linear_add_scratch(uint32_t, const Tensor&, const Tensor& x, const Tensor&,
                           std::string_view format, int64_t, const Tensor*, Tensor&) {
-    return add_scratch(linear_scratch(x, false, format), strip_scratch(threads, x, 1));
+    return linear_scratch(x, false, format);
 }
 
 }  // namespace

@@ -68,10 +68,11 @@ Status check_packed(Context& ctx, const Tensor& weight, std::string_view text, i
 struct PackedProduct {
     PackedFormat format;
     const uint8_t* weight;
-    const float* x;        // [tokens][inputs]
-    const float* bias;     // [rows] or null
-    float* out;            // [tokens][rows]
-    std::byte* quantized;  // activations, see PackedCore::quantize
+    const float* x;         // [tokens][inputs]
+    const float* bias;      // [rows] or null
+    const float* residual;  // [tokens][rows], what the results are added to, or null
+    float* out;             // [tokens][rows]
+    std::byte* quantized;   // activations, see PackedCore::quantize
     int64_t tokens, inputs, rows;
 };
 

@@ -138,6 +138,10 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
             vstore(out + (t * packed_vectors + v) * lanes, sum[t][v]);
 }
 
+PENLIGHT_INLINE V load_up_to(const float* p, int64_t n) {
+    return n >= lanes ? vload(p) : vload_n(p, n);
+}
+
 PENLIGHT_INLINE V vload_as(const float* p) { return vload(p); }
 PENLIGHT_INLINE V vload_as(const kernels::Half* p) { return vload_half(&p->bits); }
 PENLIGHT_INLINE V vload_as(const kernels::BFloat16* p) { return vload_bfloat16(&p->bits); }
@@ -197,26 +201,47 @@ void packed_tile_any(int64_t tokens, const PackedProduct& p, const uint8_t* bloc
     }
 }
 
+constexpr int64_t packed_step = packed_vectors * lanes;  // rows of a tile
+
+// Ask for the memory of a tile's results, which lie far apart.
+void prefetch_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first) {
+    for (int64_t t = token; t < token + tokens; t++)
+        for (int64_t i = 0; i < packed_step; i += 16) {
+            __builtin_prefetch(p.out + t * p.rows + first + i, 1);
+            if (p.residual) __builtin_prefetch(p.residual + t * p.rows + first + i);
+        }
+}
+
+// values [tokens][packed_step], with what is to be added, to the results of rows from `first` on
+void store_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first,
+                   const float* values) {
+    const int64_t count = p.rows - first < packed_step ? p.rows - first : packed_step;
+    for (int64_t t = token; t < token + tokens; t++, values += packed_step) {
+        const int64_t at = t * p.rows + first;
+        for (int64_t i = 0; i < count; i += lanes) {
+            const int64_t n = count - i;
+            V y = vload(values + i);
+            if (p.bias) y = vadd(y, load_up_to(p.bias + first + i, n));
+            if (p.residual) y = vadd(load_up_to(p.residual + at + i, n), y);
+            n >= lanes ? vstore(p.out + at + i, y) : vstore_n(p.out + at + i, y, n);
+        }
+    }
+}
+
 void packed_block(const PackedProduct& p, int64_t number) {
     const uint8_t* block = p.weight + number * p.format.block_bytes(p.inputs);
-    constexpr int64_t step = packed_vectors * lanes;
     for (int64_t index = 0; index * packed_tile(p) < p.tokens; index++) {
-        const int64_t tokens = tile_tokens(p, index);
-        for (int64_t row = 0; row < packed_rows; row += step) {
+        const int64_t token = index * packed_tile(p), tokens = tile_tokens(p, index);
+        for (int64_t row = 0; row < packed_rows; row += packed_step) {
             const int64_t first = number * packed_rows + row;
             if (first >= p.rows) break;
-            const int64_t count = p.rows - first < step ? p.rows - first : step;
-            alignas(64) float values[packed_tiles[0] * step];
+            prefetch_results(p, token, tokens, first);
+            alignas(64) float values[packed_tiles[0] * packed_step];
             if (p.format.planes == 2)
                 packed_tile_any<2>(tokens, p, block, row, index, values);
             else
                 packed_tile_any<1>(tokens, p, block, row, index, values);
-            for (int64_t t = 0; t < tokens; t++) {
-                float* out = p.out + (index * packed_tile(p) + t) * p.rows + first;
-                const float* from = values + t * step;
-                for (int64_t i = 0; i < count; i++)
-                    out[i] = p.bias ? from[i] + p.bias[first + i] : from[i];
-            }
+            store_results(p, token, tokens, first, values);
         }
     }
 }
