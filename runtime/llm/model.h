@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "error.h"
+#include "logits.h"
 #include "penlight/penlight_llm.h"
 #include "sampler.h"
 #include "speculate.h"

@@ -2,31 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
+#include "logits.h"
+
 namespace penlight::llm {
-
-int32_t argmax(const float* logits, size_t count) {
-    int32_t best = -1;
-    float highest = -std::numeric_limits<float>::infinity();
-    for (size_t i = 0; i < count; i++) {
-        if (logits[i] > highest || (best < 0 && logits[i] == highest)) {
-            highest = logits[i];
-            best = static_cast<int32_t>(i);
-        }
-    }
-    return best;
-}
-
-float log_probability(const float* logits, size_t count, int32_t token) {
-    int32_t best = argmax(logits, count);
-    if (best < 0) return std::numeric_limits<float>::quiet_NaN();
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (logits[i] == logits[i]) sum += std::exp(logits[i] - logits[best]);
-    }
-    return static_cast<float>(logits[token] - logits[best] - std::log(sum));
-}
 
 const char* fault(const penlight_llm_sampling& s) {
     // Written so that NaN is a fault too.
@@ -44,13 +25,15 @@ const char* fault(const penlight_llm_sampling& s) {
 
 bool Sampler::prepare(size_t vocabulary_size) {
     vocabulary_ = vocabulary_size;
+    const size_t runs = (vocabulary_size + run - 1) / run;
     return candidates_.resize(vocabulary_size) && adjusted_.resize(vocabulary_size) &&
-           counts_.resize(vocabulary_size);
+           weights_.resize(vocabulary_size) && sums_.resize(vocabulary_size / block + 1) &&
+           maxima_.resize(2 * runs) && counts_.resize(vocabulary_size);
 }
 
-// A strict order over (logit, id), so that the outcome never depends on the sorting algorithm.
+// A strict order over (weight, id), so that the outcome never depends on the sorting algorithm.
 bool Sampler::likelier(const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+    return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
 }
 
 int32_t Sampler::sample(const float* logits, const int32_t* history, size_t count) {
@@ -60,10 +43,17 @@ int32_t Sampler::sample(const float* logits, const int32_t* history, size_t coun
         logits = adjusted_.data();
     }
     if (sampling_.temperature == 0) return argmax(logits, vocabulary_);
-    size_t n = collect(logits);
+    const bool few = sampling_.top_k > 0 && sampling_.top_k < vocabulary_;
+    size_t n = 0;
+    if (few) {
+        n = take_top_k(logits);
+    } else if (weigh_all(logits)) {
+        if (sampling_.typical_p >= 1 && sampling_.top_p >= 1 && sampling_.min_p <= 0) {
+            return draw_from_all();
+        }
+        n = take_weighty();
+    }
     if (n == 0) return -1;
-    n = keep_top_k(n);
-    soften(n);
     n = keep_typical(n);
     n = keep_top_p(n);
     n = keep_min_p(n);
@@ -92,100 +82,160 @@ void Sampler::penalise(const int32_t* history, size_t count) {
     }
 }
 
-// Every token with a number for a logit; -> how many.
-size_t Sampler::collect(const float* logits) {
+// All weights and their sums; false if no logit is a number above -infinity.
+bool Sampler::weigh_all(const float* logits) {
+    const float top = highest(logits, vocabulary_), scale = 1 / sampling_.temperature;
+    if (top == -std::numeric_limits<float>::infinity()) return false;
+    total_ = 0;
+    for (size_t i = 0; i < vocabulary_; i += block) {
+        const size_t n = std::min(block, vocabulary_ - i);
+        sums_[i / block] = weigh(logits + i, n, top, scale, weights_.data() + i);
+        total_ += sums_[i / block];
+    }
+    return true;
+}
+
+// The tokens whose value is not below the least, and above -infinity; -> how many.
+size_t Sampler::collect(const float* values, float least) {
+    least = std::max(least, std::numeric_limits<float>::lowest());
+    Candidate* c = candidates_.data();
     size_t n = 0;
-    for (size_t i = 0; i < vocabulary_; i++) {
-        if (logits[i] > -std::numeric_limits<float>::infinity()) {  // false for NaN
-            candidates_[n++] = {logits[i], static_cast<int32_t>(i)};
+    for (size_t i = 0; i < vocabulary_; i++) {  // false for NaN
+        if (values[i] >= least) c[n++] = {values[i], static_cast<int32_t>(i)};
+    }
+    return n;
+}
+
+// At least the k likeliest tokens: k runs reach the k-th highest of the maxima, so that as many
+// tokens do.
+size_t Sampler::collect_likeliest(const float* logits, size_t k) {
+    const size_t runs = (vocabulary_ + run - 1) / run;
+    if (k >= runs) return collect(logits, std::numeric_limits<float>::lowest());
+    float *maxima = maxima_.data(), *sorted = maxima + runs;
+    for (size_t r = 0; r < runs; r++) {
+        maxima[r] = highest(logits + r * run, std::min(run, vocabulary_ - r * run));
+    }
+    std::copy(maxima, maxima + runs, sorted);
+    std::nth_element(sorted, sorted + k - 1, sorted + runs, std::greater<float>());
+    const float least = std::max(sorted[k - 1], std::numeric_limits<float>::lowest());
+    Candidate* c = candidates_.data();
+    size_t n = 0;
+    for (size_t r = 0; r < runs; r++) {
+        if (maxima[r] < least) continue;
+        for (size_t i = r * run; i < std::min((r + 1) * run, vocabulary_); i++) {
+            if (logits[i] >= least) c[n++] = {logits[i], static_cast<int32_t>(i)};
         }
     }
     return n;
 }
 
-size_t Sampler::keep_top_k(size_t n) {
-    size_t k = sampling_.top_k;
-    if (k == 0 || k >= n) return n;
+size_t Sampler::take_top_k(const float* logits) {
+    const size_t k = sampling_.top_k;
     Candidate* c = candidates_.data();
-    std::nth_element(c, c + k, c + n, likelier);
-    std::sort(c, c + k, likelier);  // one order on every platform, so that a seed means the same
-    return k;
+    size_t n = collect_likeliest(logits, k);
+    if (n == 0) return 0;
+    if (k < n) std::nth_element(c, c + k, c + n, likelier);
+    n = std::min(k, n);
+    std::sort(c, c + n, likelier);  // one order on every platform, so that a seed means the same
+    const float top = c[0].weight, scale = 1 / sampling_.temperature;
+    total_ = 0;
+    for (size_t i = 0; i < n; i++) {
+        total_ += weigh(&c[i].weight, 1, top, scale, &c[i].weight);
+        weights_[static_cast<size_t>(c[i].token)] = c[i].weight;
+    }
+    return n;
 }
 
-// softmax(logit / temperature) in place.
-void Sampler::soften(size_t n) {
-    Candidate* c = candidates_.data();
-    float highest = std::min_element(c, c + n, likelier)->logit;
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        // Two infinities among the logits share all the probability.
-        float distance = c[i].logit == highest ? 0 : (c[i].logit - highest) / sampling_.temperature;
-        c[i].logit = std::exp(distance);
-        sum += c[i].logit;
+// The tokens that may be among the likeliest of sum top_p, and are likely enough for min_p. Tokens
+// of less than the mean of what top_p leaves out cannot add up to it.
+size_t Sampler::take_weighty() {
+    float least = std::numeric_limits<float>::min();
+    if (sampling_.typical_p >= 1) {
+        const double rest = (1 - sampling_.top_p) * total_ / static_cast<double>(vocabulary_);
+        least = std::max({least, sampling_.min_p, static_cast<float>(rest)});
     }
-    for (size_t i = 0; i < n; i++) c[i].logit = static_cast<float>(c[i].logit / sum);
+    return collect(weights_.data(), least);
+}
+
+// The first candidates in an order until their weights reach a sum, taken from a heap: few are
+// needed of many.
+template <class Before> size_t Sampler::keep_until(size_t n, double sum, Before before) {
+    Candidate* c = candidates_.data();
+    auto heap_order = [&](const Candidate& a, const Candidate& b) { return before(b, a); };
+    std::make_heap(c, c + n, heap_order);
+    double kept = 0;
+    size_t left = n;
+    while (left > 0 && kept < sum) {
+        std::pop_heap(c, c + left, heap_order);
+        Candidate& taken = c[--left];
+        taken.weight = weights_[static_cast<size_t>(taken.token)];
+        kept += taken.weight;
+    }
+    std::copy(c + left, c + n, c);
+    total_ = kept;
+    return n - left;
 }
 
 // The tokens whose surprise is nearest to the entropy, until their sum reaches typical_p.
 size_t Sampler::keep_typical(size_t n) {
     if (sampling_.typical_p >= 1) return n;
     Candidate* c = candidates_.data();
+    const double log_total = std::log(total_);
     double entropy = 0;
     for (size_t i = 0; i < n; i++) {
-        if (c[i].logit > 0) entropy -= c[i].logit * std::log(c[i].logit);
+        const double weight = c[i].weight, surprise = log_total - std::log(weight);
+        if (weight > 0) entropy += weight / total_ * surprise;
+        c[i].weight = static_cast<float>(surprise);
     }
-    auto distance = [entropy](const Candidate& x) {
-        return x.logit > 0 ? std::fabs(-std::log(x.logit) - entropy)
-                           : std::numeric_limits<double>::infinity();
-    };
-    std::sort(c, c + n, [&](const Candidate& a, const Candidate& b) {
-        double da = distance(a), db = distance(b);
-        return da != db ? da < db : a.token < b.token;
+    for (size_t i = 0; i < n; i++) {
+        c[i].weight = static_cast<float>(std::fabs(c[i].weight - entropy));
+    }
+    return keep_until(n, sampling_.typical_p * total_, [](const Candidate& a, const Candidate& b) {
+        return a.weight != b.weight ? a.weight < b.weight : a.token < b.token;
     });
-    double sum = 0;
-    size_t kept = 0;
-    while (kept < n && sum < sampling_.typical_p) sum += c[kept++].logit;
-    return kept;
 }
 
-// The likeliest tokens until their sum reaches top_p, taken from a heap: few are needed of many.
+// The likeliest tokens until their sum reaches top_p.
 size_t Sampler::keep_top_p(size_t n) {
-    if (sampling_.top_p >= 1) return n;
-    Candidate* c = candidates_.data();
-    auto heap_order = [](const Candidate& a, const Candidate& b) { return likelier(b, a); };
-    double total = 0;
-    for (size_t i = 0; i < n; i++) total += c[i].logit;
-    std::make_heap(c, c + n, heap_order);
-    double sum = 0;
-    size_t left = n;
-    while (left > 0 && sum < sampling_.top_p * total) {
-        std::pop_heap(c, c + left, heap_order);
-        sum += c[--left].logit;
-    }
-    size_t kept = n - left;
-    std::copy(c + left, c + n, c);
-    return kept;
+    return sampling_.top_p >= 1 ? n : keep_until(n, sampling_.top_p * total_, likelier);
 }
 
 size_t Sampler::keep_min_p(size_t n) {
     if (sampling_.min_p <= 0) return n;
     Candidate* c = candidates_.data();
-    float floor = std::min_element(c, c + n, likelier)->logit * sampling_.min_p;
-    auto unlikely = [floor](const Candidate& x) { return x.logit < floor; };
+    float floor = std::min_element(c, c + n, likelier)->weight * sampling_.min_p;
+    auto unlikely = [floor](const Candidate& x) { return x.weight < floor; };
     return static_cast<size_t>(std::remove_if(c, c + n, unlikely) - c);
 }
 
 int32_t Sampler::draw(size_t n) {
     Candidate* c = candidates_.data();
     double total = 0;
-    for (size_t i = 0; i < n; i++) total += c[i].logit;
+    for (size_t i = 0; i < n; i++) total += c[i].weight;
     double target = uniform() * total;
     for (size_t i = 0; i < n; i++) {
-        target -= c[i].logit;
+        target -= c[i].weight;
         if (target < 0) return c[i].token;
     }
     // Rounding may leave a crumb: it goes to the likeliest.
     return std::min_element(c, c + n, likelier)->token;
+}
+
+// The same from weights_, all of them.
+int32_t Sampler::draw_from_all() {
+    double target = uniform() * total_;
+    for (size_t i = 0; i < vocabulary_; i += block) {
+        if (target >= sums_[i / block]) {
+            target -= sums_[i / block];
+            continue;
+        }
+        for (size_t j = i; j < std::min(i + block, vocabulary_); j++) {
+            target -= weights_[j];
+            if (target < 0) return static_cast<int32_t>(j);
+        }
+        break;
+    }
+    return argmax(weights_.data(), vocabulary_);
 }
 
 // [0, 1), from the seed and the number of draws so far (SplitMix64, Steele et al. 2014).

@@ -21,33 +21,40 @@ class Sampler {
 
   private:
     struct Candidate {
-        float logit;  // turned into a probability once the candidates are few
+        float weight;  // what the tokens are ordered by: logit, weight or distance
         int32_t token;
     };
     static bool likelier(const Candidate& a, const Candidate& b);
     bool penalised() const;
     void penalise(const int32_t* history, size_t count);
-    size_t collect(const float* logits);
-    size_t keep_top_k(size_t n);
-    void soften(size_t n);
+    bool weigh_all(const float* logits);
+    size_t collect(const float* values, float least);
+    size_t collect_likeliest(const float* logits, size_t k);
+    size_t take_top_k(const float* logits);
+    size_t take_weighty();
+    template <class Before> size_t keep_until(size_t n, double sum, Before before);
     size_t keep_typical(size_t n);
     size_t keep_top_p(size_t n);
     size_t keep_min_p(size_t n);
     int32_t draw(size_t n);
+    int32_t draw_from_all();
     double uniform();
+
+    static constexpr size_t run = 64;      // logits with one maximum
+    static constexpr size_t block = 1024;  // weights with one sum
 
     penlight_llm_sampling sampling_{};
     uint64_t draws_ = 0;
     size_t vocabulary_ = 0;
+    double total_ = 0;  // of the weights of all tokens that the kept ones were taken from
     Buffer<Candidate> candidates_;
     Buffer<float> adjusted_;   // [vocabulary], logits after penalties
+    Buffer<float> weights_;    // [vocabulary], e^((logit - highest) / temperature)
+    Buffer<double> sums_;      // of the weights of each block
+    Buffer<float> maxima_;     // twice: of the logits of each run, and to be sorted
     Buffer<uint32_t> counts_;  // [vocabulary], all zero between calls
 };
 
-// The most likely token: the lowest id among equals, NaN never; -1 if all are NaN.
-int32_t argmax(const float* logits, size_t count);
-// log(softmax(logits))[token]
-float log_probability(const float* logits, size_t count, int32_t token);
 // What is wrong with the settings, or null.
 const char* fault(const penlight_llm_sampling& sampling);
 
