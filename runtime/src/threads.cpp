@@ -22,6 +22,8 @@ constexpr auto caller_spins = std::chrono::microseconds(200);
 // How long a late worker is set aside: a scheduler's time slice is a few milliseconds.
 constexpr auto least_rest = std::chrono::milliseconds(2),
                most_rest = std::chrono::milliseconds(256);
+// Late again so soon after it came back: what took its processor is still there.
+constexpr auto soon = std::chrono::milliseconds(40);
 
 uint32_t number_of(uint64_t deal) { return static_cast<uint32_t>(deal >> 32); }
 uint32_t left_of(uint64_t deal) { return static_cast<uint32_t>(deal); }
@@ -207,8 +209,8 @@ void ThreadPool::wait_for_workers(Clock::time_point begin) {
 }
 
 void ThreadPool::set_aside(Worker& worker, Clock::time_point now) {
-    const bool again = now - worker.back < 16 * worker.rest;
-    worker.rest = again ? std::min<Clock::duration>(2 * worker.rest, most_rest) : least_rest;
+    worker.rest = now - worker.back < soon ? std::min<Clock::duration>(2 * worker.rest, most_rest)
+                                           : std::max<Clock::duration>(worker.rest / 4, least_rest);
     worker.back = now + worker.rest;
     if (!worker.aside.exchange(true)) aside_++;
 }
