@@ -171,3 +171,36 @@ def test_no_bit_changes(format: str, unfused: Callable[[], Any]) -> None:
 def outputs(program: ExecutorchProgramManager, x: Tensor, threads: int) -> list[Tensor]:
     with penlight.load(program.buffer, threads=threads) as loaded:
         return [value.clone() for value in loaded.method("forward").execute([x])]
+
+
+def last_row(m: Any, x: Tensor) -> Any:
+    x = m.linear_c(x.neg()[..., :1].expand(1, -1, HIDDEN))
+    return m.norm(mlp(m, x)[:, -1])
+
+
+def test_a_row_is_chosen_before_what_takes_rows_one_by_one() -> None:
+    names = operators(last_row)
+    assert names.index("select_copy") < names.index("linear") < names.index("gated_linear")
+    assert names.count("select_copy") == 1
+
+
+def test_a_row_is_chosen_last_where_others_are_read() -> None:
+    def both(m: Any, x: Tensor) -> Any:
+        y = mlp(m, x)
+        return m.linear_a(y[:, -1]), y
+
+    def across(m: Any, x: Tensor) -> Tensor:
+        return m.linear_a(x)[..., 0]  # type: ignore[no-any-return]
+
+    assert operators(both)[-2:] == ["select_copy", "linear"]
+    assert operators(across) == ["linear", "select_copy"]
+
+
+def test_rows_that_are_chosen_early_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    early = lower(last_row)
+    steps = tuple(step for step in pipeline.OPTIMIZE if step.__name__ != "choose_early")
+    monkeypatch.setattr(pipeline, "OPTIMIZE", steps)
+    late = lower(last_row)
+    for tokens in (1, 2, 7, 64):
+        x = torch.randn(1, tokens, WIDTH, generator=torch.Generator().manual_seed(tokens))
+        assert torch.equal(outputs(early, x, 2)[0], outputs(late, x, 2)[0])

@@ -29,6 +29,7 @@ from penlight.edge.verify import verify
 from penlight.errors import MissingKernelError
 from penlight.passes.asserts import remove_asserts
 from penlight.passes.batch_norm import fold_batch_norm
+from penlight.passes.choose_early import choose_early
 from penlight.passes.common_subexpressions import merge_common_subexpressions
 from penlight.passes.constant_folding import fold_constants
 from penlight.passes.copies import views_to_copies
@@ -66,6 +67,7 @@ OPTIMIZE: tuple[Step, ...] = (
     promote_dtypes,
     normalize_reshapes,
     remove_no_ops,
+    choose_early,
     fuse_gated_linear,
     fuse_linear_add,
     fuse_linears,
