@@ -21,12 +21,12 @@ PENLIGHT_INLINE float scale_of(const int8_t* row, int64_t dim) {
     memcpy(&scale, row + dim, sizeof scale);
     return scale;
 }
-// Those of `lanes` rows; past `count` rows the last one's is repeated.
-PENLIGHT_INLINE V scales_of(const int8_t* rows, int64_t stride, int64_t count, int64_t dim) {
-    alignas(64) float scales[lanes];
-    for (int64_t i = 0; i < lanes; i++)
-        scales[i] = scale_of(rows + (i < count ? i : count - 1) * stride, dim);
-    return vload(scales);
+// Elements d to d + lanes - 1 of a row; zeros past its end.
+template <class T> PENLIGHT_INLINE V load_padded(const T* row, int64_t d, int64_t dim) {
+    const int64_t n = dim - d;
+    const V v = n >= lanes ? load_from(row + d) : n > 0 ? load_some(row + d, n) : vzero();
+    if constexpr (scaled<T>) return vmul(v, vset(scale_of(row, dim)));
+    return v;
 }
 
 // Scores of one row, visible in [begin, end), to weights 2^(s - max) with s in units of ln 2;

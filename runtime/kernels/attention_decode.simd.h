@@ -18,12 +18,16 @@ template <class T> PENLIGHT_INLINE void prefetch(const T* position, int64_t d, i
     if (2 * lanes >= line || d % line == 0) __builtin_prefetch(position + d + ahead * stride);
 }
 
-// scores[r][i] = q[r] . key[i] for `lanes` keys; past `count` keys the last one is repeated.
+// Rows with a scale lie across lines: their ends would be waited for.
+template <class T> PENLIGHT_INLINE void prefetch_end(const T* row, int64_t dim, int64_t stride) {
+    if constexpr (scaled<T>) __builtin_prefetch(row + dim + 3 + ahead * stride);
+}
+
+// scores[r][i] = q[r] . key[i] for `lanes` keys, without their scales; past `count` keys the last
+// one is repeated.
 template <int R, class T>
 PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t stride,
                                  int64_t count, int64_t dim, float* scores) {
-    V scale = vset(1.0f);
-    if constexpr (scaled<T>) scale = scales_of(keys, stride, count, dim);
     V part[R][lanes / quad];
     for (int b = 0; b < lanes / quad; b++) {
         const T* key[quad];
@@ -40,6 +44,7 @@ PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t s
             for (int j = 0; j < quad; j++) {
                 k[j] = load_from(key[j] + d);
                 prefetch(key[j], d, stride);
+                if (d == 0) prefetch_end(key[j], dim, stride);
             }
             for (int r = 0; r < R; r++) {
                 const V x = vload(q[r] + d);
@@ -56,29 +61,28 @@ PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t s
         }
         for (int r = 0; r < R; r++) part[r][b] = vquad(acc[r]);
     }
-    for (int r = 0; r < R; r++) {
-        V sum = vsums(part[r]);
-        if constexpr (scaled<T>) sum = vmul(sum, scale);
-        vstore(scores + r * attention_chunk, sum);
-    }
+    for (int r = 0; r < R; r++) vstore(scores + r * attention_chunk, vsums(part[r]));
 }
 
 // to[r][d] += sum_i weights[r][i] * value[i][d] for N vectors of d
 template <int R, int N, class T>
 PENLIGHT_INLINE void weigh_columns(const float* weights, const T* values, int64_t stride,
-                                   int64_t count, float* const* to, int64_t d) {
+                                   int64_t count, int64_t dim, float* const* to, int64_t d) {
     V acc[R][N];
     for (int r = 0; r < R; r++)
         for (int n = 0; n < N; n++) acc[r][n] = vload(to[r] + d + n * lanes);
     const T* value = values + d;
     for (int64_t i = 0; i < count; i++, value += stride) {
-        V v[N];
+        V v[N], scale = vset(1.0f);
         for (int n = 0; n < N; n++) {
             v[n] = load_from(value + n * lanes);
             prefetch(value, n * lanes, stride);
         }
+        if constexpr (scaled<T>) scale = vset(scale_of(value - d, dim));
+        if (d == 0) prefetch_end(value, dim, stride);
         for (int r = 0; r < R; r++) {
-            const V w = vset(weights[r * attention_chunk + i]);
+            V w = vset(weights[r * attention_chunk + i]);
+            if constexpr (scaled<T>) w = vmul(w, scale);
             for (int n = 0; n < N; n++) acc[r][n] = vfma(w, v[n], acc[r][n]);
         }
     }
@@ -91,13 +95,14 @@ PENLIGHT_INLINE void weigh_rows(const float* weights, const T* values, int64_t s
                                 int64_t count, int64_t dim, float* const* to) {
     int64_t d = 0;
     for (; d + 4 * lanes <= dim; d += 4 * lanes)
-        weigh_columns<R, 4>(weights, values, stride, count, to, d);
-    for (; d + lanes <= dim; d += lanes) weigh_columns<R, 1>(weights, values, stride, count, to, d);
+        weigh_columns<R, 4>(weights, values, stride, count, dim, to, d);
+    for (; d + lanes <= dim; d += lanes)
+        weigh_columns<R, 1>(weights, values, stride, count, dim, to, d);
     if (d == dim) return;
     V acc[R];
     for (int r = 0; r < R; r++) acc[r] = vload_n(to[r] + d, dim - d);
     for (int64_t i = 0; i < count; i++) {
-        const V v = load_some(values + i * stride + d, dim - d);
+        const V v = load_padded(values + i * stride, d, dim);
         for (int r = 0; r < R; r++)
             acc[r] = vfma(vset(weights[r * attention_chunk + i]), v, acc[r]);
     }
@@ -115,7 +120,7 @@ struct Chunk {
 struct Row {
     const float* q;
     float* partial;
-    int64_t begin, end;
+    int64_t group, begin, end;
 };
 Row row_of(const Attention& a, const Chunk& c, int64_t group, int64_t row) {
     const int64_t token = row / a.shared(), head = group * a.shared() + row % a.shared();
@@ -124,46 +129,41 @@ Row row_of(const Attention& a, const Chunk& c, int64_t group, int64_t row) {
     begin = begin < 0 ? 0 : begin;
     end = end < c.count ? end : c.count;
     if (begin >= end) begin = end = 0;
-    return {a.q + at * a.dim, c.partial + at * a.record(), begin, end};
+    return {a.q + at * a.dim, c.partial + at * a.record(), group, begin, end};
 }
 
 template <int R, class T>
 void score_rows(const Attention& a, const Chunk& c, const float* const* q, int64_t group,
-                int64_t key, float* scores) {
+                int64_t key, float* scores, float* scales) {
     const T* keys = static_cast<const T*>(a.keys) + (c.first + key) * a.stride() + group * a.width;
-    score_block<R>(q, keys, a.stride(), c.count - key, a.dim, scores + key);
+    const int64_t count = c.count - key;
+    if constexpr (scaled<T>)
+        for (int64_t i = 0; i < lanes; i++)
+            scales[key + i] = scale_of(keys + (i < count ? i : count - 1) * a.stride(), a.dim);
+    score_block<R>(q, keys, a.stride(), count, a.dim, scores + key);
 }
 
-// weights[r][i] *= scale of value[i]
-template <int R>
-PENLIGHT_INLINE void scale_weights(float* weights, const int8_t* values, int64_t stride,
-                                   int64_t count, int64_t dim) {
-    for (int64_t i = 0; i < count; i += lanes) {
-        const V scale = scales_of(values + i * stride, stride, count - i, dim);
-        for (int r = 0; r < R; r++) {
-            float* w = weights + r * attention_chunk + i;
-            if (count - i >= lanes)
-                vstore(w, vmul(vload(w), scale));
-            else
-                vstore_n(w, vmul(vload_n(w, count - i), scale), count - i);
-        }
-    }
+// scores[r][i] *= scales[i] for i in [begin, end), and whole vectors around it
+void scale_scores(const float* scales, int64_t begin, int64_t end, int rows, float* scores) {
+    for (int r = 0; r < rows; r++, scores += attention_chunk)
+        for (int64_t i = begin / lanes * lanes; i < end; i += lanes)
+            vstore(scores + i, vmul(vload(scores + i), vload(scales + i)));
 }
 
 template <int R, class T>
 void sum_rows(const Attention& a, const Chunk& c, const Row* rows, int64_t group, int64_t key,
-              int64_t count, float* weights) {
+              int64_t count, const float* weights) {
     float* to[R];
     for (int r = 0; r < R; r++) to[r] = rows[r].partial;
     const T* values =
         static_cast<const T*>(a.values) + (c.first + key) * a.stride() + group * a.width;
-    if constexpr (scaled<T>) scale_weights<R>(weights + key, values, a.stride(), count, a.dim);
     weigh_rows<R>(weights + key, values, a.stride(), count, a.dim, to);
 }
 
 // Rows [first, first + count) of all cache heads' rows.
 template <class T> void decode_band(const Attention& a, const Chunk& c, int64_t first, int count) {
     alignas(64) float scores[band_rows * attention_chunk];
+    alignas(64) float scales[scaled<T> ? band_rows * attention_chunk : 1];  // of a tile's keys
     const float* q[band_rows];
     Row rows[band_rows];
     int tile[band_rows];  // rows of one cache head that are worked on together
@@ -179,16 +179,21 @@ template <class T> void decode_band(const Attention& a, const Chunk& c, int64_t 
     }
     for (int64_t key = begin / lanes * lanes; key < end; key += lanes) {
         for (int i = 0; i < count; i += tile[i]) {
-            const int64_t group = (first + i) / c.rows;
+            const int64_t group = rows[i].group;
             float* to = scores + i * attention_chunk;
-            if (tile[i] == 1) score_rows<1, T>(a, c, q + i, group, key, to);
-            if (tile[i] == 2) score_rows<2, T>(a, c, q + i, group, key, to);
+            float* of = scales + (scaled<T> ? i * attention_chunk : 0);
+            if (tile[i] == 1) score_rows<1, T>(a, c, q + i, group, key, to, of);
+            if (tile[i] == 2) score_rows<2, T>(a, c, q + i, group, key, to, of);
             if constexpr (decode_rows > 2) {
-                if (tile[i] == 3) score_rows<3, T>(a, c, q + i, group, key, to);
-                if (tile[i] == 4) score_rows<4, T>(a, c, q + i, group, key, to);
+                if (tile[i] == 3) score_rows<3, T>(a, c, q + i, group, key, to, of);
+                if (tile[i] == 4) score_rows<4, T>(a, c, q + i, group, key, to, of);
             }
         }
     }
+    if constexpr (scaled<T>)
+        for (int i = 0; i < count; i += tile[i])
+            scale_scores(scales + i * attention_chunk, begin, end, tile[i],
+                         scores + i * attention_chunk);
     for (int i = 0; i < count; i++) {
         float* record = rows[i].partial + a.record() - 2;
         record[0] = softmax_row(a, rows[i].begin, rows[i].end, -INFINITY,
@@ -198,8 +203,8 @@ template <class T> void decode_band(const Attention& a, const Chunk& c, int64_t 
     for (int64_t key = begin; key < end; key += value_block) {
         const int64_t n = end - key < value_block ? end - key : value_block;
         for (int i = 0; i < count; i += tile[i]) {
-            const int64_t group = (first + i) / c.rows;
-            float* weights = scores + i * attention_chunk;
+            const int64_t group = rows[i].group;
+            const float* weights = scores + i * attention_chunk;
             if (tile[i] == 1) sum_rows<1, T>(a, c, rows + i, group, key, n, weights);
             if (tile[i] == 2) sum_rows<2, T>(a, c, rows + i, group, key, n, weights);
             if constexpr (decode_rows > 2) {

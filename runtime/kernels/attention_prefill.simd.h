@@ -22,14 +22,6 @@ Work work_in(float* scratch, int64_t padded) {
     return w;
 }
 
-// Elements d to d + lanes - 1 of a row; zeros past its end.
-template <class T> PENLIGHT_INLINE V load_padded(const T* row, int64_t d, int64_t dim) {
-    const int64_t n = dim - d;
-    const V v = n >= lanes ? load_from(row + d) : n > 0 ? load_some(row + d, n) : vzero();
-    if constexpr (scaled<T>) return vmul(v, vset(scale_of(row, dim)));
-    return v;
-}
-
 // keys [d][i], transposed
 template <class T>
 void transpose_keys(const T* from, int64_t stride, int64_t count, int64_t dim, const Work& w) {
