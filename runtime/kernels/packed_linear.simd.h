@@ -32,8 +32,7 @@ PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
 
 // acc[t][v] += products of one group of quants with T columns [T][Group] of activations
 template <int Bits, int Group, int T>
-PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x,
-                               I (&acc)[T][packed_vectors]) {
+PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x, I (*acc)[packed_vectors]) {
 #pragma GCC unroll 8
     for (int c = 0; c < Group * Bits / 32; c++) {
         W w[packed_vectors];
@@ -65,6 +64,10 @@ PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x,
         }
     }
 }
+
+#if defined(PENLIGHT_TARGET_I8MM)
+#include "packed_pairs.simd.h"
+#endif
 
 // low[t][v] += the minimums of one group, of `size` bytes, times the sums of T tokens
 template <int T>
@@ -122,8 +125,13 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
             for (int64_t i = 0; i < quant_bytes + 64; i += 64)
                 __builtin_prefetch(quants + packed_ahead + i, 0, 3);
         }
-        dot_group<Bits, Group, Planes * T>(quants + row * 4, reinterpret_cast<const int8_t*>(x),
-                                           acc);
+        const int8_t* columns = reinterpret_cast<const int8_t*>(x);
+#if defined(PENLIGHT_TARGET_I8MM)
+        if constexpr (Planes * T % 2 == 0)
+            dot_pairs<Bits, Group, Planes * T>(quants + row * 4, columns, acc);
+        else
+#endif
+            dot_group<Bits, Group, Planes * T>(quants + row * 4, columns, acc);
 #pragma GCC unroll 4
         for (int v = 0; v < packed_vectors; v++) {
             V w = scale_at(quants + quant_bytes, scale_size, row + v * lanes);

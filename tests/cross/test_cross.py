@@ -96,15 +96,31 @@ def compare(case: Case, outputs: list[Any], expected: list[Any]) -> str:
 ONE_WORKER = pytest.mark.xdist_group("cross")  # which records the calls once
 
 
+def run_on_arm(folder: Path, processor: str, forced: str | None, isa: str) -> Path:
+    """The results of all cases, unless they are there already."""
+    results = folder / f"{processor}-{isa}"
+    if not results.exists():
+        emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+        assert emulator, "expected qemu-aarch64, which runs arm programs; apt install qemu-user"
+        driver = build("aarch64-linux-musl") / "driver"
+        execute([emulator, "-cpu", processor, driver, folder / "pack", results, "2"], forced)
+    return results
+
+
 @ONE_WORKER
 @pytest.mark.parametrize(("processor", "forced", "isa"), ARM, ids=[f"{p}-{i}" for p, _, i in ARM])
 def test_arm(cases: list[Case], folder: Path, processor: str, forced: str | None, isa: str) -> None:
-    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
-    assert emulator, "expected qemu-aarch64, which runs arm programs; apt install qemu-user"
-    driver = build("aarch64-linux-musl") / "driver"
-    results = folder / f"{processor}-{isa}"
-    execute([emulator, "-cpu", processor, driver, folder / "pack", results, "2"], forced)
-    assert faults(cases, results, isa) == []
+    assert faults(cases, run_on_arm(folder, processor, forced, isa), isa) == []
+
+
+@ONE_WORKER
+def test_all_vectors_of_arm_give_the_same_bits(folder: Path) -> None:
+    (_, first), *others = (read_results(run_on_arm(folder, *which)) for which in ARM[:3])
+    for _, other in others:
+        for (_, found), (_, expected) in zip(other, first, strict=True):
+            torch.testing.assert_close(
+                found, expected, rtol=0, atol=0, equal_nan=True, check_stride=False
+            )
 
 
 @ONE_WORKER

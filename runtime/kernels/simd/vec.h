@@ -21,6 +21,10 @@
 // dot_u4(acc, w, x): acc[r] += sum_j w[r][j] * x[j] for w in 0..15.
 // dot_u8(acc, w, x): the same for any byte w, exactly; where dot_u8_centred it adds
 //     sum_j (w[r][j] - 128) * x[j] instead, whichever the instruction set does best. x >= -127.
+// With PENLIGHT_TARGET_I8MM also two rows by two columns of activations: a W or X is then two times
+//     eight bytes, and I holds row 0 with columns 0 and 1, row 1 with columns 0 and 1. wzip_low and
+//     wzip_high make rows 0 and 1, 2 and 3 of two W of four inputs each; izip_* and ieven, iodd go
+//     from the sums of each column to those of each pair of rows, and back.
 #ifndef PENLIGHT_INLINE
 #define PENLIGHT_INLINE [[gnu::always_inline, maybe_unused]] inline
 #endif

@@ -117,6 +117,20 @@ PENLIGHT_INLINE I dot_s8(I acc, int8x16_t w, X x) {
 PENLIGHT_INLINE I dot_u4(I acc, W w, X x) { return dot_s8(acc, vreinterpretq_s8_u8(w), x); }
 #if defined(PENLIGHT_TARGET_I8MM)
 PENLIGHT_INLINE I dot_u8(I acc, W w, X x) { return vusdotq_s32(acc, w, x); }
+PENLIGHT_INLINE W wzip_low(W a, W b) {
+    return vreinterpretq_u8_u32(vzip1q_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)));
+}
+PENLIGHT_INLINE W wzip_high(W a, W b) {
+    return vreinterpretq_u8_u32(vzip2q_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)));
+}
+PENLIGHT_INLINE X xload_pair(const int8_t* a, const int8_t* b) {
+    return vcombine_s8(vld1_s8(a), vld1_s8(b));
+}
+PENLIGHT_INLINE I dot_pair(I acc, W w, X x) { return vusmmlaq_s32(acc, w, x); }
+PENLIGHT_INLINE I izip_low(I a, I b) { return vzip1q_s32(a, b); }
+PENLIGHT_INLINE I izip_high(I a, I b) { return vzip2q_s32(a, b); }
+PENLIGHT_INLINE I ieven(I a, I b) { return vuzp1q_s32(a, b); }
+PENLIGHT_INLINE I iodd(I a, I b) { return vuzp2q_s32(a, b); }
 #else
 PENLIGHT_INLINE I dot_u8(I acc, W w, X x) {
     return dot_s8(acc, vreinterpretq_s8_u8(veorq_u8(w, vdupq_n_u8(128))), x);

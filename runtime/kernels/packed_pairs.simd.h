@@ -1,0 +1,45 @@
+// Products of quants with an even number of columns of activations, where one instruction
+// multiplies two rows by two columns of eight inputs: half as many as dot_group takes.
+
+// acc[t][v] += products of one group of quants with T columns [T][Group] of activations
+template <int Bits, int Group, int T>
+PENLIGHT_INLINE void dot_pairs(const uint8_t* quants, const int8_t* x, I (*acc)[packed_vectors]) {
+    I low[T / 2][packed_vectors], high[T / 2][packed_vectors];  // rows 0 and 1, 2 and 3 of a vector
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t += 2)
+#pragma GCC unroll 4
+        for (int v = 0; v < packed_vectors; v++) {
+            low[t / 2][v] = izip_low(acc[t][v], acc[t + 1][v]);
+            high[t / 2][v] = izip_high(acc[t][v], acc[t + 1][v]);
+        }
+#pragma GCC unroll 8
+    for (int c = 0; c < Group / 8; c++) {
+        X a[T / 2];
+#pragma GCC unroll 8
+        for (int t = 0; t < T; t += 2)
+            a[t / 2] = xload_pair(x + t * Group + c * 8, x + (t + 1) * Group + c * 8);
+#pragma GCC unroll 4
+        for (int v = 0; v < packed_vectors; v++) {
+            const uint8_t* at = quants + c * packed_rows * Bits + v * lanes * 4;
+            W first, second;  // four inputs each
+            if constexpr (Bits == 4) {
+                first = low_nibbles(wload(at)), second = high_nibbles(wload(at));
+            } else {
+                first = wload(at), second = wload(at + packed_rows * 4);
+            }
+            W w01 = wzip_low(first, second), w23 = wzip_high(first, second);
+#pragma GCC unroll 8
+            for (int t = 0; t < T / 2; t++) {
+                low[t][v] = dot_pair(low[t][v], w01, a[t]);
+                high[t][v] = dot_pair(high[t][v], w23, a[t]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t += 2)
+#pragma GCC unroll 4
+        for (int v = 0; v < packed_vectors; v++) {
+            acc[t][v] = ieven(low[t / 2][v], high[t / 2][v]);
+            acc[t + 1][v] = iodd(low[t / 2][v], high[t / 2][v]);
+        }
+}
