@@ -8,12 +8,13 @@
 // minimum to each group; scales and minimums are fp16, or fp32 with ".f32", or with ".u8", which
 // needs "m", whole multiples (0 to 255) of units that their row has. And f32, f16, bf16.
 //
-// Activations that meet quantised weights are rounded, by groups of the same size, to q * s with s
-// the least power of two that keeps |q| within its levels (MXINT8, but for the group): scaling then
-// is exact, and costs no multiplication. Levels are 127, or with ".a16", which leaves the weights'
-// bytes as they are, 16256 = 127 * 128: then q = 128 * high + low with both in int8, and their dot
-// products with the weights, summed apart, are put together before they are scaled. All of this is
-// exact in int32: |sum| <= 32 * 255 * 16256 < 2^27 per group.
+// Activations that meet quantised weights are rounded, by groups of the same size, to q * s. With
+// weights of 8 bits s makes the largest |q| 127. With weights of 4 bits, whose own error is larger,
+// it is the least power of two that keeps |q| <= 127 (MXINT8, but for the group): scaling then is
+// exact, and costs no multiplication. With ".a16", which leaves the weights' bytes as they are, it
+// is that which keeps |q| <= 16256 = 127 * 128: then q = 128 * high + low with both in int8, and
+// their dot products with the weights, summed apart, are put together before they are scaled. All
+// of this is exact in int32: |sum| <= 32 * 255 * 16256 < 2^27 per group.
 //
 // Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole
 // groups. Fillers have the value zero. A block of a quantised format is

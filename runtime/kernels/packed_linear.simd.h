@@ -139,7 +139,9 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
             for (int t = 0; t < T; t++) {
                 I whole = acc[t][v];
                 if constexpr (Planes == 2) whole = ijoin(whole, acc[T + t][v]);
-                sum[t][v] = vfma(vscale(ifloat(whole), vset(scale[t])), w, sum[t][v]);
+                V scaled = Bits == 8 && Planes == 1 ? vmul(ifloat(whole), vset(scale[t]))
+                                                    : vscale(ifloat(whole), vset(scale[t]));
+                sum[t][v] = vfma(scaled, w, sum[t][v]);
             }
         }
         if (one_way && minimum)

@@ -2,7 +2,8 @@
 //
 // A tile of T tokens is, for each group:
 //     int8 [planes][T][group], float scale [T], int32 correction [T], float scaled sum [T]
-// with scales as vscale_by gives them.
+// with scales as vscale_by gives them, or, where weights have 8 bits and activations one plane, as
+// factors.
 // A record of one group has its tokens side by side, because they meet the same weights.
 int packed_tile(const PackedProduct& p) { return packed_tiles[p.format.planes == 2]; }
 int64_t tile_tokens(const PackedProduct& p, int64_t index) {
@@ -54,8 +55,9 @@ PENLIGHT_INLINE V store_group(QuantizedGroup<Group, Planes> to, const float* x, 
 }
 
 // The next `count` <= folds groups of a token, from x [folds][Group]. The weights' zero is
-// corrected for by `correction` for each unit of a group's sum.
-template <int Group, int Planes>
+// corrected for by `correction` for each unit of a group's sum. Exact: the largest number of a
+// group becomes 127.
+template <int Group, int Planes, bool Exact>
 PENLIGHT_INLINE void quantize_groups(QuantizedGroup<Group, Planes> to, int64_t count,
                                      const float* x, float correction) {
     alignas(64) float inverse[lanes], scale[lanes], scaled_sum[lanes];
@@ -68,11 +70,19 @@ PENLIGHT_INLINE void quantize_groups(QuantizedGroup<Group, Planes> to, int64_t c
         for (int k = lanes; k < Group; k += lanes)
             most[i] = vmax(most[i], vabs(vload(x + i * Group + k)));
     }
-    // 129 / 128 keeps what rounds to more than 127 (127 * 128) out of the range.
-    V largest = vmul(vmax(vfold<vmax>(most), vset(0x1p-100f)), vset(129.0f / 128));
-    V exponent = vsub(vexponent(largest), vset(Planes == 2 ? 13 : 6));
-    vstore(scale, vscale_by(exponent));
-    vstore(inverse, vpow2(vsub(vzero(), exponent)));
+    V largest = vmax(vfold<vmax>(most), vset(0x1p-100f)), unit;
+    if constexpr (Exact) {
+        unit = vmul(largest, vset(1.0f / 127));
+        vstore(scale, unit);
+        vstore(inverse, vdiv(vset(127.0f), largest));
+    } else {
+        // 129 / 128 keeps what rounds to more than 127 (127 * 128) out of the range.
+        largest = vmul(largest, vset(129.0f / 128));
+        V exponent = vsub(vexponent(largest), vset(Planes == 2 ? 13 : 6));
+        unit = vpow2(exponent);
+        vstore(scale, vscale_by(exponent));
+        vstore(inverse, vpow2(vsub(vzero(), exponent)));
+    }
 #pragma GCC unroll 4
     for (int i = 0; i < folds; i++) {
         sum[i] = vzero();
@@ -80,13 +90,14 @@ PENLIGHT_INLINE void quantize_groups(QuantizedGroup<Group, Planes> to, int64_t c
     }
     V total = vfold<vadd>(sum);
     istore(corrections, iround(vmul(total, vset(correction))));
-    vstore(scaled_sum, vmul(total, vpow2(exponent)));
+    vstore(scaled_sum, vmul(total, unit));
 #pragma GCC unroll 4
     for (int i = 0; i < folds; i++)
         if (i < count) to.next(i).set_numbers(scale + i, corrections + i, scaled_sum + i);
 }
 
-template <int Group, int Planes> void quantize_tile(const PackedProduct& p, int64_t index) {
+template <int Group, int Planes, bool Exact = false>
+void quantize_tile(const PackedProduct& p, int64_t index) {
     const bool centred = p.format.bits == 8 && dot_u8_centred;
     const float correction = centred ? 0.0f : -static_cast<float>(p.format.zero());
     constexpr int64_t step = folds * Group;
@@ -96,17 +107,20 @@ template <int Group, int Planes> void quantize_tile(const PackedProduct& p, int6
         QuantizedGroup<Group, Planes> to{tile_data(p, index), tile, t};
         int64_t i = 0;
         for (; i + step <= p.inputs; i += step, to = to.next(folds))
-            quantize_groups(to, folds, x + i, correction);
+            quantize_groups<Group, Planes, Exact>(to, folds, x + i, correction);
         if (i == p.inputs) continue;
         alignas(64) float rest[step] = {};
         memcpy(rest, x + i, static_cast<size_t>(p.inputs - i) * sizeof(float));
-        quantize_groups(to, p.format.groups(p.inputs - i), rest, correction);
+        quantize_groups<Group, Planes, Exact>(to, p.format.groups(p.inputs - i), rest, correction);
     }
 }
 
+template <int Group> void quantize_any(const PackedProduct& p, int64_t index) {
+    if (p.format.planes == 2) return quantize_tile<Group, 2>(p, index);
+    if (p.format.bits == 8) return quantize_tile<Group, 1, true>(p, index);
+    quantize_tile<Group, 1>(p, index);
+}
+
 void packed_quantize(const PackedProduct& p, int64_t index) {
-    const bool two = p.format.planes == 2;
-    if (p.format.group == 32)
-        return two ? quantize_tile<32, 2>(p, index) : quantize_tile<32, 1>(p, index);
-    return two ? quantize_tile<16, 2>(p, index) : quantize_tile<16, 1>(p, index);
+    return p.format.group == 32 ? quantize_any<32>(p, index) : quantize_any<16>(p, index);
 }

@@ -86,7 +86,7 @@ def float_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rounding(spec: PackedFormat) -> Callable[[Any, tuple[torch.Tensor]], torch.Tensor]:
     """A hook that rounds what a layer is given to the integers that its kernel computes with."""
-    return lambda _, inputs: quantised_activations(inputs[0], spec.group, spec.activation_bits)
+    return lambda _, inputs: quantised_activations(inputs[0], spec)
 
 
 def with_stored_weights(checkpoint: Path, program: Path) -> Any:

@@ -25,19 +25,19 @@ def _unpacked(weight: Tensor, format: str, rows: int, inputs: int) -> Tensor:
     return torch.from_numpy(np.array(unpack(data.data, format, rows, inputs)))
 
 
-def quantised_activations(x: Tensor, group: int, bits: int) -> Tensor:
-    """``x`` [..., K] as `linear` sees it: integers that share a scale by groups, as float again.
-
-    bits: of an integer's magnitude, a format's ``activation_bits``.
-    """
+def quantised_activations(x: Tensor, spec: PackedFormat) -> Tensor:
+    """``x`` float32 [..., K] as `linear` sees it: integers with a scale by groups, as float."""
     inputs = x.shape[-1]
-    padded = torch.nn.functional.pad(x, (0, -inputs % group))
-    padded = padded.reshape(*x.shape[:-1], -1, group)
-    largest = padded.abs().amax(-1, keepdim=True)
-    # 129 / 128 keeps what rounds to more than 127 (127 * 128) out of the range.
-    exponent = torch.frexp(largest * (129 / 128)).exponent - bits
-    scale = torch.ldexp(torch.ones_like(largest), exponent)
-    rounded: Tensor = torch.round(padded / scale) * scale
+    padded = torch.nn.functional.pad(x, (0, -inputs % spec.group))
+    padded = padded.reshape(*x.shape[:-1], -1, spec.group)
+    largest = padded.abs().amax(-1, keepdim=True).clamp(min=2.0**-100)
+    if spec.exact_activations:
+        scale, inverse = largest * (1 / 127), 127 / largest
+    else:
+        # 129 / 128 keeps what rounds to more than 127 (127 * 128) out of the range.
+        exponent = torch.frexp(largest * (129 / 128)).exponent - spec.activation_bits
+        scale, inverse = (torch.ldexp(torch.ones_like(largest), e) for e in (exponent, -exponent))
+    rounded: Tensor = torch.round(padded * inverse) * scale
     return rounded.flatten(-2)[..., :inputs]
 
 
@@ -48,16 +48,17 @@ def linear(
     """``x @ W.T + bias`` with packed W: x float32 [..., K] to float32 [..., out_features].
 
     ``weight`` is uint8 [nbytes] in a format of `penlight.edge.packed`. For a quantised format
-    the activations are rounded, by groups of the format's size, to ``q * s`` with integer q and
-    s the least power of two that keeps ``|q| <= 127``: 8 bits, as in MXINT8 of the OCP Microscaling
-    formats. With ``.a16`` it is ``|q| <= 16256`` (127 * 128), and q is carried as two int8
-    numbers, ``q = 128 * high + low``: 15 bits and twice the dot products,
-    which costs little where memory is the limit, as it is when one token is decoded at a time.
+    the activations are rounded, by groups of the format's size, to ``q * s`` with integer q. With
+    weights of 8 bits s makes the largest ``|q|`` 127; with 4 bits it is the least power of two that
+    keeps ``|q| <= 127``, as in MXINT8 of the OCP Microscaling formats. With ``.a16`` it keeps
+    ``|q| <= 16256`` (127 * 128), and q is carried as two int8 numbers, ``q = 128 * high + low``:
+    15 bits and twice the dot products, which costs little where memory is the limit, as it is when
+    one token is decoded at a time.
     """
     matrix = _unpacked(weight, format, out_features, x.shape[-1])
     spec = PackedFormat.parse(format)
     if spec.quantized:
-        x = quantised_activations(x, spec.group, spec.activation_bits)
+        x = quantised_activations(x, spec)
     return torch.nn.functional.linear(x, matrix, bias)
 
 

@@ -74,6 +74,11 @@ class PackedFormat:
         )
 
     @property
+    def exact_activations(self) -> bool:
+        """Whether the largest activation of a group is 127 units, whatever a unit then is."""
+        return self.bits == 8 and self.activation_bits == 7
+
+    @property
     def quantized(self) -> bool:
         """Whether weights are codes with scales, rather than floats."""
         return self.text not in _FLOATS
