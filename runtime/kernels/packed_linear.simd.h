@@ -17,8 +17,8 @@ constexpr int packed_tiles[2] = {4, 2};
 constexpr int packed_vectors = 4, packed_registers = 32;
 #endif
 
-// Bytes ahead of which weights are asked for where several tokens are computed: arithmetic leaves
-// the processor's own prefetcher too few reads to follow.
+// So many bytes ahead weights are asked for: the processor's own prefetcher stops at the end of
+// each page, and arithmetic leaves it few reads to follow.
 constexpr int64_t packed_ahead = 8192;
 
 #include "packed_quantize.simd.h"
@@ -120,10 +120,12 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
 #pragma GCC unroll 4
             for (int v = 0; v < packed_vectors; v++)
                 acc[t][v] = iset(t < (Planes - 1) * T ? 0 : correction[t - (Planes - 1) * T]);
-        if constexpr (T > 1) {
-#pragma GCC unroll 16
+        if (row == 0) {
+#pragma GCC unroll 17
             for (int64_t i = 0; i < quant_bytes + 64; i += 64)
                 __builtin_prefetch(quants + packed_ahead + i, 0, 3);
+            if (group_bytes > quant_bytes + 64)
+                __builtin_prefetch(quants + packed_ahead + quant_bytes + 64, 0, 3);
         }
         const int8_t* columns = reinterpret_cast<const int8_t*>(x);
 #if defined(PENLIGHT_TARGET_I8MM)
