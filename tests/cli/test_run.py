@@ -109,29 +109,32 @@ def test_an_array_file_that_is_damaged_or_a_pickle_is_refused(
         assert name in one_error_line(done)
 
 
-def test_a_full_disk_ends_in_one_line(penlight: Penlight, add_pte: Path) -> None:
-    one_error_line(penlight("run", add_pte, "-i", "1", "-i", "2", "-o", "/dev/full/x.npz"))
-    done = subprocess.run(
+def run_into(stdout: int, add_pte: Path, unbuffered: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "penlight", "run", add_pte, "-i", "1", "-i", "2"],
-        stdout=os.open("/dev/full", os.O_WRONLY),
+        stdout=stdout,
         stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_ends_in_one_line(penlight: Penlight, add_pte: Path, unbuffered: str) -> None:
+    one_error_line(penlight("run", add_pte, "-i", "1", "-i", "2", "-o", "/dev/full/x.npz"))
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = run_into(full, add_pte, unbuffered)
+    os.close(full)
     assert done.returncode == 1
     assert "no space left on device" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_leaves_is_no_error_message(add_pte: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_no_error_message(add_pte: Path, unbuffered: str) -> None:
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-m", "penlight", "run", add_pte, "-i", "1", "-i", "2"],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    done = run_into(write, add_pte, unbuffered)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")

@@ -105,7 +105,17 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except BaseException as error:
         if os.environ.get("PENLIGHT_TRACEBACK") == "1":
             raise
-        return _report(error, next((a for a in arguments if not a.startswith("-")), "penlight"))
+        code = _report(error, next((a for a in arguments if not a.startswith("-")), "penlight"))
+        _let_output_go()
+        return code
+
+
+def _let_output_go() -> None:
+    """Write what is still buffered now or never, so that the interpreter's last flush succeeds."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: BaseException, verb: str) -> int:
@@ -117,8 +127,6 @@ def _report(error: BaseException, verb: str) -> int:
             print_error("interrupted")
             return 130
         case BrokenPipeError():
-            # The reader has gone: keep the interpreter's last flush from failing once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         case SystemExit() if isinstance(error.__context__, BrokenPipeError):
             return 141  # how rich, which prints the help, takes leave of a reader that has gone
