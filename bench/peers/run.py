@@ -47,7 +47,7 @@ def main() -> None:
         return
     (LAB / "models").mkdir(parents=True, exist_ok=True)
     records = Records()
-    record_tools(records)
+    record_tools(records, measuring=options.rounds > 0)
     chosen = [c for c in CONTENDERS if matches(c, options.only)]
     installed = {
         name: install(environment, records)
@@ -106,8 +106,8 @@ def matches(contender: Contender, names: Sequence[str]) -> bool:
     return not names or any(contender.name.startswith(name) for name in names)
 
 
-def record_tools(records: Records) -> None:
-    """The machine, our own version, and the compiler and probe that are used beside."""
+def record_tools(records: Records, measuring: bool) -> None:
+    """The machine, the version of ours that is measured, and the compiler and probe used beside."""
     probe = LAB / "probe"
     compiler = shutil.which(os.environ.get("CXX", "c++")) or "c++"
     source = HERE / "probe.cpp"
@@ -123,9 +123,10 @@ def record_tools(records: Records) -> None:
         text=True,
         check=False,
     )
+    known = records.get("machine").get("commit")
     record = page.machine() | {
         "compiler": said.stdout.partition("\n")[0],
-        "commit": git.stdout.strip(),
+        "commit": git.stdout.strip() if measuring or not known else known,
         "python": sys.version.split()[0],
         "shipped_mb": size_mb(checkpoints.gguf_file()),
     }
