@@ -81,7 +81,7 @@ PROGRAM = "the same as a program of its exporter, by XNNPACK"
 # Formats of 4 bits whose rounding is compared on weights alone.
 FORMATS = {
     "q4g32": "symmetric, a fp16 scale: 4.5 bits",
-    "q4g32m.u8": "`q4`: minimums, bytes: 4.5 bits",
+    "q4g32c": "`q4`: centres, bytes: 4.5 bits",
     "q4g32m": "minimums, fp16: 5 bits",
 }
 

@@ -29,7 +29,7 @@ int64_t packed_blocks(const PackedProduct& p) { return (p.rows + packed_rows - 1
 // several threads, for work that can be dealt out evenly. A multiple of the tile.
 int64_t chunk_tokens(const LinearInput& in, int64_t blocks, int64_t threads) {
     const PackedProduct& p = in.shared;
-    const int64_t tile = in.core->tile[p.format.planes == 2];
+    const int64_t tile = in.core->tile[p.format.kind()];
     const int64_t token_bytes = p.format.quantized() ? quantized_token_bytes(p.format, p.inputs)
                                                      : p.inputs * int64_t{sizeof(float)};
     const int64_t tiles = (p.tokens + tile - 1) / tile;
@@ -164,6 +164,7 @@ Status open_linear(Context& ctx, const Tensor& x, const InputNorm& norm, std::st
     PENLIGHT_TRY(check_packed_format(ctx, format, &p.format));
     p.tokens = token_count(x);
     p.inputs = x.size(x.rank - 1);
+    p.prefetch = ctx.prefetch;
     if (norm.weight && !is_vector(*norm.weight, p.inputs))
         return ctx.fail("expected a float32 weight [%lld] of the norm; check its shape and dtype",
                         static_cast<long long>(p.inputs));
@@ -218,7 +219,7 @@ void prepare_linear(Context& ctx, const LinearInput& in) {
     if (p.tokens == 0 || p.inputs == 0 || (!quantized && !in.norm.weight)) return;
     const RmsNormRow row = rms_norm_row_of(ctx.isa);
     const float* x = in.x->ptr<float>();
-    const int64_t tile = quantized ? in.core->tile[p.format.planes == 2] : 4;
+    const int64_t tile = quantized ? in.core->tile[p.format.kind()] : 4;
     ctx.parallel_for((p.tokens + tile - 1) / tile, 2, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) {
             const int64_t stop = in.norm.weight ? std::min(p.tokens, (i + 1) * tile) : 0;

@@ -6,6 +6,7 @@ bool parse_packed(std::string_view text, PackedFormat* format) {
     if (text == "f32") return *format = {32, 1, false, 0, PENLIGHT_FLOAT, 0}, true;
     if (text == "f16") return *format = {16, 1, false, 0, PENLIGHT_HALF, 0}, true;
     if (text == "bf16") return *format = {16, 1, false, 0, PENLIGHT_BFLOAT16, 0}, true;
+    if (text == "q4g32c") return *format = {4, 32, false, 1, PENLIGHT_UINT8, 1}, true;
     PackedFormat f{0, 0, false, 2, PENLIGHT_UINT8, 1};
     auto take = [&](std::string_view prefix) {
         if (text.substr(0, prefix.size()) != prefix) return false;
@@ -15,10 +16,7 @@ bool parse_packed(std::string_view text, PackedFormat* format) {
     f.bits = take("q4") ? 4 : take("q8") ? 8 : 0;
     f.group = take("g32") ? 32 : take("g16") ? 16 : 0;
     f.minimum = take("m");
-    if (take(".f32"))
-        f.scale_size = 4;
-    else if (f.minimum && take(".u8"))
-        f.scale_size = 1;
+    if (take(".f32")) f.scale_size = 4;
     if (take(".a16")) f.planes = 2;
     if (f.bits == 0 || f.group == 0 || !text.empty()) return false;
     *format = f;
@@ -37,7 +35,7 @@ int64_t PackedFormat::nbytes(int64_t rows, int64_t inputs) const {
 Status check_packed_format(Context& ctx, std::string_view text, PackedFormat* format) {
     if (!parse_packed(text, format))
         return ctx.fail(
-            "expected a format such as q4g32, q8g32, q4g32m, bf16 or f32 but got "
+            "expected a format such as q4g32c, q8g32, q4g32m, bf16 or f32 but got "
             "\"%.*s\"; export the model again",
             static_cast<int>(text.size() < 32 ? text.size() : 32), text.data());
     return Status::ok;

@@ -4,29 +4,36 @@
 //   if (!parse_packed("q4g32", &f)) ...            // 4 bits, groups of 32 inputs, fp16 scales
 //   int64_t bytes = f.nbytes(rows, inputs);        // -1 on overflow
 //
-// Formats: q<bits>g<group>[m][.f32|.u8][.a16] with bits 4 or 8 and group 16 or 32; "m" adds a
-// minimum to each group; scales and minimums are fp16, or fp32 with ".f32", or with ".u8", which
-// needs "m", whole multiples (0 to 255) of units that their row has. And f32, f16, bf16.
+// Formats: q<bits>g<group>[m][.f32][.a16] with bits 4 or 8 and group 16 or 32; "m" adds a minimum
+// to each group; scales and minimums are fp16, or fp32 with ".f32". q4g32c: with a centre in each
+// group; scales and centres are bytes. And f32, f16, bf16.
 //
 // Activations that meet quantised weights are rounded, by groups of the same size, to q * s. With
-// weights of 8 bits s makes the largest |q| 127. With weights of 4 bits, whose own error is larger,
-// it is the least power of two that keeps |q| <= 127 (MXINT8, but for the group): scaling then is
-// exact, and costs no multiplication. With ".a16", which leaves the weights' bytes as they are, it
-// is that which keeps |q| <= 16256 = 127 * 128: then q = 128 * high + low with both in int8, and
-// their dot products with the weights, summed apart, are put together before they are scaled. All
-// of this is exact in int32: |sum| <= 32 * 255 * 16256 < 2^27 per group.
+// weights of 8 bits s makes the largest |q| 127. With weights of 4 bits it is the least power of
+// two that keeps |q| <= 127 (MXINT8, but for the group): scaling then is exact, and costs no
+// multiplication. With ".a16", which leaves the weights' bytes as they are, it is that which keeps
+// |q| <= 16256 = 127 * 128: then q = 128 * high + low with both in int8, and their dot products
+// with the weights, summed apart, are put together before they are scaled. All of this is exact in
+// int32: |sum| <= 32 * 255 * 16256 < 2^27 per group.
+//
+// With q4g32c two groups next to each other share the s that makes their largest |q| 127. Their dot
+// products with codes less 8, |d| <= 32 * 8 * 127 < 2^15, and the sums of their activations,
+// |a| <= 32 * 127, meet their scales and centres as pairs of 16-bit integers: the sum
+// scale0 * d0 + scale1 * d1 + centre0 * a0 + centre1 * a1, exact and below 2^28, is scaled at once.
 //
 // Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole
 // groups. Fillers have the value zero. A block of a quantised format is
-//     units    [2][32 rows]    with ".u8": fp32, of scales and of minimums
+//     units    [32 rows]       of q4g32c: fp32
+//     shifts   [32 rows]       of q4g32c: int32, 0 to 7
 // then for each group of inputs
 //     quants   [group * bits / 32][32 rows][4 bytes]
-//     scales   [32 rows]
-//     minimums [32 rows]       with "m"
+//     scales   [32 rows]       of q4g32c: uint8
+//     minimums [32 rows]       with "m"; of q4g32c, centres: int8
 // where the four bytes of a row hold, for 8 bits, inputs 4c .. 4c+3, and for 4 bits, in their low
 // nibbles inputs 8c .. 8c+3 and in their high nibbles inputs 8c+4 .. 8c+7 (c: the first index).
 // A weight is scale * (quant - zero) + minimum, with zero 128 for 8 bits, 8 for 4 bits, and 0 for
-// 4 bits with minimums. A block of a float format is [inputs][32 rows].
+// 4 bits with minimums; of q4g32c it is unit * (scale * (quant - 8) + centre * 2^shift). A block of
+// a float format is [inputs][32 rows].
 // The same facts in Python are in penlight/edge/packed.py.
 #pragma once
 
@@ -40,21 +47,25 @@ struct PackedFormat {
     int bits;   // 4 or 8; 16 or 32 for float formats
     int group;  // inputs that share a scale; 1 for float formats
     bool minimum;
-    int scale_size;  // bytes of a scale, and of a minimum: 1, 2 or 4; 0 for float formats
+    int scale_size;  // bytes of a scale, minimum or centre: 1, 2 or 4; 0 for float formats
     int32_t dtype;   // of a float format, else PENLIGHT_UINT8
     int planes;      // int8 numbers of an activation: 1, or 2 with ".a16"
 
     bool quantized() const { return dtype == PENLIGHT_UINT8; }
-    bool nested() const { return scale_size == 1; }  // scales are multiples of a row's unit
+    bool centred() const { return scale_size == 1; }  // q4g32c
     int zero() const { return bits == 8 ? 128 : minimum ? 0 : 8; }
     int64_t groups(int64_t inputs) const { return inputs / group + (inputs % group != 0); }
     int64_t quant_bytes() const { return packed_rows * group * bits / 8; }
     int64_t scale_bytes() const { return packed_rows * scale_size; }
-    int64_t group_bytes() const { return quant_bytes() + scale_bytes() * (minimum ? 2 : 1); }
-    int64_t head_bytes() const { return nested() ? 2 * packed_rows * 4 : 0; }
+    int64_t group_bytes() const {
+        return quant_bytes() + scale_bytes() * (minimum || centred() ? 2 : 1);
+    }
+    int64_t head_bytes() const { return centred() ? 2 * packed_rows * 4 : 0; }
     int64_t block_bytes(int64_t inputs) const {
         return head_bytes() + groups(inputs) * group_bytes();
     }
+    // How products are made: 0 from one plane, 1 from two, 2 from pairs of groups.
+    int kind() const { return centred() ? 2 : planes == 2; }
     int64_t nbytes(int64_t rows, int64_t inputs) const;
 };
 
@@ -75,10 +86,11 @@ struct PackedProduct {
     float* out;             // [tokens][rows]
     std::byte* quantized;   // activations, see PackedCore::quantize
     int64_t tokens, inputs, rows;
+    bool prefetch;  // as the context has it
 };
 
 struct PackedCore {
-    int tile[2];  // tokens that are computed together, for one and for two planes
+    int tile[3];  // tokens that are computed together: tile[PackedFormat::kind()]
     // Quantises tile number `index` of the activations by groups.
     void (*quantize)(const PackedProduct& p, int64_t index);
     // All tokens' outputs of one block of rows.
@@ -86,8 +98,10 @@ struct PackedCore {
 };
 const PackedCore* packed_core_of(Isa isa);  // packed_linear.cpp
 // Bytes of one token's quantised activations: the int8 planes, and for each group the scale, the
-// correction for the weights' zero, and the scaled sum.
+// correction for the weights' zero, and the scaled sum; for each pair of groups of q4g32c the
+// scale, two corrections and two sums of 16 bits.
 inline int64_t quantized_token_bytes(const PackedFormat& f, int64_t inputs) {
+    if (f.centred()) return (f.groups(inputs) + 1) / 2 * (2 * f.group + 16);
     return f.groups(inputs) * (f.planes * f.group + 12);
 }
 

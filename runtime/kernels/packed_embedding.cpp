@@ -8,9 +8,26 @@ namespace penlight::kernels {
 namespace {
 
 float load_scale(const uint8_t* p, int size, int64_t i) {
-    if (size == 1) return p[i];
     if (size == 4) return reinterpret_cast<const float*>(p)[i];
     return half_to_float(reinterpret_cast<const uint16_t*>(p)[i]);
+}
+
+// The code of input i of a group.
+int code_at(const PackedFormat& f, const uint8_t* quants, int64_t row, int64_t i) {
+    if (f.bits == 8) return quants[(i / 4 * packed_rows + row) * 4 + i % 4];
+    const int byte = quants[(i / 8 * packed_rows + row) * 4 + i % 4];
+    return i % 8 < 4 ? byte & 15 : byte >> 4;
+}
+
+// to[count] = a row's weights of one group of q4g32c; head: of its block.
+void unpack_centred(const PackedFormat& f, const uint8_t* head, const uint8_t* group, int64_t row,
+                    int64_t count, float* to) {
+    const float unit = reinterpret_cast<const float*>(head)[row];
+    const int shift = reinterpret_cast<const int32_t*>(head)[packed_rows + row] & 7;
+    const uint8_t* scales = group + f.quant_bytes();
+    const int centre = static_cast<int8_t>(scales[packed_rows + row]) * (1 << shift);
+    for (int64_t i = 0; i < count; i++)
+        to[i] = unit * static_cast<float>(scales[row] * (code_at(f, group, row, i) - 8) + centre);
 }
 
 // to[inputs] = row of a block
@@ -22,27 +39,20 @@ void unpack_row(const PackedFormat& f, const uint8_t* block, int64_t row, int64_
         return;
     }
     const float zero = static_cast<float>(f.zero());
-    const float* units = reinterpret_cast<const float*>(block);
-    const float unit = f.nested() ? units[row] : 1;
-    const float minimum_unit = f.nested() ? units[packed_rows + row] : 1;
-    block += f.head_bytes();
-    for (int64_t first = 0; first < inputs; first += f.group, block += f.group_bytes()) {
-        const uint8_t* scales = block + f.quant_bytes();
-        const float scale = load_scale(scales, f.scale_size, row) * unit;
-        float minimum = 0;
-        if (f.minimum)
-            minimum = load_scale(scales + f.scale_bytes(), f.scale_size, row) * minimum_unit;
+    const uint8_t* group = block + f.head_bytes();
+    for (int64_t first = 0; first < inputs; first += f.group, group += f.group_bytes()) {
         const int64_t count = std::min<int64_t>(f.group, inputs - first);
+        if (f.centred()) {
+            unpack_centred(f, block, group, row, count, to + first);
+            continue;
+        }
+        const uint8_t* scales = group + f.quant_bytes();
+        const float scale = load_scale(scales, f.scale_size, row);
+        const float minimum =
+            f.minimum ? load_scale(scales + f.scale_bytes(), f.scale_size, row) : 0;
         for (int64_t i = 0; i < count; i++) {
-            int quant;
-            if (f.bits == 8) {
-                quant = block[(i / 4 * packed_rows + row) * 4 + i % 4];
-            } else {
-                int byte = block[(i / 8 * packed_rows + row) * 4 + i % 4];
-                quant = i % 8 < 4 ? byte & 15 : byte >> 4;
-            }
             // A statement of its own, so that no compiler fuses the product and the sum.
-            const float product = scale * (static_cast<float>(quant) - zero);
+            const float product = scale * (static_cast<float>(code_at(f, group, row, i)) - zero);
             to[first + i] = product + minimum;
         }
     }

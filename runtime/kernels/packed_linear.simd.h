@@ -7,25 +7,28 @@ using kernels::PackedFormat;
 using kernels::PackedProduct;
 
 #if defined(PENLIGHT_TARGET_AVX512)
-constexpr int packed_tiles[2] = {6, 4};  // with one and with two planes of activations
+constexpr int packed_tiles[3] = {6, 4, 4};  // tokens, by PackedFormat::kind()
 constexpr int packed_vectors = 2, packed_registers = 32;
 #elif defined(PENLIGHT_TARGET_AVX2)
-constexpr int packed_tiles[2] = {4, 2};
+constexpr int packed_tiles[3] = {4, 2, 4};
 constexpr int packed_vectors = 2, packed_registers = 16;
 #else
-constexpr int packed_tiles[2] = {4, 2};
+constexpr int packed_tiles[3] = {4, 2, 4};
 constexpr int packed_vectors = 4, packed_registers = 32;
 #endif
 
-// So many bytes ahead weights are asked for: the processor's own prefetcher stops at the end of
-// each page, and arithmetic leaves it few reads to follow.
+// So many bytes ahead weights are asked for, where that helps: the processor's own prefetcher stops
+// at the end of each page, and arithmetic leaves it few reads to follow.
 constexpr int64_t packed_ahead = 8192;
+template <int64_t Bytes> PENLIGHT_INLINE void ask_ahead(const uint8_t* weights) {
+#pragma GCC unroll 17
+    for (int64_t i = 0; i < Bytes; i += 64) __builtin_prefetch(weights + packed_ahead + i, 0, 3);
+}
 
 #include "packed_quantize.simd.h"
 
 // scales or minimums of `lanes` rows, of numbers of `size` bytes
 PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
-    if (size == 1) return vload_uint8(scales + row);
     if (size == 4) return vload(reinterpret_cast<const float*>(scales) + row);
     return vload_half(reinterpret_cast<const uint16_t*>(scales) + row);
 }
@@ -69,6 +72,16 @@ PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x, I (*acc)[
 #include "packed_pairs.simd.h"
 #endif
 
+template <int Bits, int Group, int T>
+PENLIGHT_INLINE void dot_columns(const uint8_t* quants, const int8_t* x, I (*acc)[packed_vectors]) {
+#if defined(PENLIGHT_TARGET_I8MM)
+    if constexpr (T % 2 == 0) return dot_pairs<Bits, Group, T>(quants, x, acc);
+#endif
+    dot_group<Bits, Group, T>(quants, x, acc);
+}
+
+#include "packed_centred.simd.h"
+
 // low[t][v] += the minimums of one group, of `size` bytes, times the sums of T tokens
 template <int T>
 PENLIGHT_INLINE void add_minimums(const uint8_t* minimums, int size, const float* scaled_sum,
@@ -78,18 +91,6 @@ PENLIGHT_INLINE void add_minimums(const uint8_t* minimums, int size, const float
         V m = scale_at(minimums, size, v * lanes);
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++) low[t][v] = vfma(m, vset(scaled_sum[t]), low[t][v]);
-    }
-}
-
-// sum[t][v] = sum[t][v] + low[t][v], in the units of the rows from `row` on
-template <int T>
-void join_minimums(const PackedFormat& f, const uint8_t* block, int64_t row,
-                   const V (&low)[T][packed_vectors], V (&sum)[T][packed_vectors]) {
-    const float* units = reinterpret_cast<const float*>(block) + row;
-    for (int v = 0; v < packed_vectors; v++) {
-        V unit = f.nested() ? vload(units + v * lanes) : vset(1);
-        V low_unit = f.nested() ? vload(units + packed_rows + v * lanes) : vset(1);
-        for (int t = 0; t < T; t++) sum[t][v] = vfma(sum[t][v], unit, vmul(low[t][v], low_unit));
     }
 }
 
@@ -103,7 +104,7 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     constexpr int64_t record_bytes = T * (Planes * Group + 12);
     const int scale_size = f.scale_size;
     const bool minimum = f.minimum;
-    const uint8_t* quants = block + f.head_bytes();
+    const uint8_t* quants = block;
     const uint8_t* minimums = quants + quant_bytes + f.scale_bytes() + row * scale_size;
     const std::byte* x = tile;
     // Minimums are met on the way where registers are enough, else on a second one.
@@ -120,20 +121,13 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
 #pragma GCC unroll 4
             for (int v = 0; v < packed_vectors; v++)
                 acc[t][v] = iset(t < (Planes - 1) * T ? 0 : correction[t - (Planes - 1) * T]);
-        if (row == 0) {
-#pragma GCC unroll 17
-            for (int64_t i = 0; i < quant_bytes + 64; i += 64)
-                __builtin_prefetch(quants + packed_ahead + i, 0, 3);
+        if (row == 0 && p.prefetch) {
+            ask_ahead<quant_bytes + 64>(quants);
             if (group_bytes > quant_bytes + 64)
                 __builtin_prefetch(quants + packed_ahead + quant_bytes + 64, 0, 3);
         }
         const int8_t* columns = reinterpret_cast<const int8_t*>(x);
-#if defined(PENLIGHT_TARGET_I8MM)
-        if constexpr (Planes * T % 2 == 0)
-            dot_pairs<Bits, Group, Planes * T>(quants + row * 4, columns, acc);
-        else
-#endif
-            dot_group<Bits, Group, Planes * T>(quants + row * 4, columns, acc);
+        dot_columns<Bits, Group, Planes * T>(quants + row * 4, columns, acc);
 #pragma GCC unroll 4
         for (int v = 0; v < packed_vectors; v++) {
             V w = scale_at(quants + quant_bytes, scale_size, row + v * lanes);
@@ -153,10 +147,9 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     for (int64_t g = one_way || !minimum ? groups : 0; g < groups; g++, x += record_bytes)
         add_minimums<T>(minimums + g * group_bytes, scale_size, reinterpret_cast<const float*>(x),
                         low);
-    if (minimum) join_minimums<T>(f, block, row, low, sum);
     for (int t = 0; t < T; t++)
         for (int v = 0; v < packed_vectors; v++)
-            vstore(out + (t * packed_vectors + v) * lanes, sum[t][v]);
+            vstore(out + (t * packed_vectors + v) * lanes, vadd(sum[t][v], low[t][v]));
 }
 
 PENLIGHT_INLINE V load_up_to(const float* p, int64_t n) {
@@ -197,6 +190,7 @@ void packed_tile_of(const PackedProduct& p, const uint8_t* block, int64_t row, i
     if (f.dtype == PENLIGHT_HALF) return float_tile<kernels::Half, T>(p, block, row, x, out);
     if (f.dtype == PENLIGHT_BFLOAT16)
         return float_tile<kernels::BFloat16, T>(p, block, row, x, out);
+    if (f.centred()) return centred_tile<T>(p, block, row, tile, out);
     if (f.bits == 4 && f.group == 32)
         return quantized_tile<4, 32, Planes, T>(p, block, row, tile, out);
     if (f.bits == 4) return quantized_tile<4, 16, Planes, T>(p, block, row, tile, out);
@@ -207,7 +201,7 @@ void packed_tile_of(const PackedProduct& p, const uint8_t* block, int64_t row, i
 template <int Planes>
 void packed_tile_any(int64_t tokens, const PackedProduct& p, const uint8_t* block, int64_t row,
                      int64_t index, float* out) {
-    static_assert(packed_tiles[0] <= 6 && packed_tiles[1] <= 4);
+    static_assert(packed_tiles[0] <= 6 && packed_tiles[1] <= 4 && packed_tiles[2] <= 4);
     switch (tokens) {
         case 1: return packed_tile_of<Planes, 1>(p, block, row, index, out);
         case 2: return packed_tile_of<Planes, 2>(p, block, row, index, out);
@@ -268,4 +262,4 @@ void packed_block(const PackedProduct& p, int64_t number) {
 }
 
 const kernels::PackedCore packed_core{
-    {packed_tiles[0], packed_tiles[1]}, packed_quantize, packed_block};
+    {packed_tiles[0], packed_tiles[1], packed_tiles[2]}, packed_quantize, packed_block};

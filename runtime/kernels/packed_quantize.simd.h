@@ -5,7 +5,9 @@
 // with scales as vscale_by gives them, or, where weights have 8 bits and activations one plane, as
 // factors.
 // A record of one group has its tokens side by side, because they meet the same weights.
-int packed_tile(const PackedProduct& p) { return packed_tiles[p.format.planes == 2]; }
+// For q4g32c a tile is, for each pair of groups:
+//     int8 [2 groups][T][group], float scale [T], int32 correction [2 groups][T], int16 sum [T][2]
+int packed_tile(const PackedProduct& p) { return packed_tiles[p.format.kind()]; }
 int64_t tile_tokens(const PackedProduct& p, int64_t index) {
     int64_t left = p.tokens - index * packed_tile(p);
     return left < packed_tile(p) ? left : packed_tile(p);
@@ -115,6 +117,69 @@ void quantize_tile(const PackedProduct& p, int64_t index) {
     }
 }
 
+// Stores round(x * inverse) of a group, and gives its sum by lanes: all numbers are integral.
+PENLIGHT_INLINE V store_centred(int8_t* to, const float* x, float inverse) {
+    V sum = vzero();
+#pragma GCC unroll 8
+    for (int k = 0; k < 32; k += lanes) {
+        V whole = vround(vmul(vload(x + k), vset(inverse)));
+        sum = vadd(sum, whole);
+        vstore_int8(to + k, whole);
+    }
+    return sum;
+}
+
+// The next `count` <= folds pairs of groups of a token, from x [folds][64], into records of `tile`
+// tokens.
+PENLIGHT_INLINE void quantize_pairs(std::byte* record, int64_t tile, int64_t token, int64_t count,
+                                    const float* x) {
+    alignas(64) float inverse[lanes], scale[lanes];
+    alignas(64) int32_t sums[2][lanes];
+    V most[folds], sum[2][folds];
+#pragma GCC unroll 4
+    for (int i = 0; i < folds; i++) {
+        most[i] = vabs(vload(x + i * 64));
+#pragma GCC unroll 64
+        for (int k = lanes; k < 64; k += lanes)
+            most[i] = vmax(most[i], vabs(vload(x + i * 64 + k)));
+    }
+    const V largest = vmax(vfold<vmax>(most), vset(0x1p-100f));
+    vstore(scale, vmul(largest, vset(1.0f / 127)));
+    vstore(inverse, vdiv(vset(127.0f), largest));
+    const int64_t bytes = tile * 80;
+#pragma GCC unroll 4
+    for (int i = 0; i < folds; i++)
+        for (int g = 0; g < 2; g++) {
+            int8_t* to = reinterpret_cast<int8_t*>(record + i * bytes) + (g * tile + token) * 32;
+            sum[g][i] = i < count ? store_centred(to, x + i * 64 + g * 32, inverse[i]) : vzero();
+        }
+    for (int g = 0; g < 2; g++) istore(sums[g], iround(vfold<vadd>(sum[g])));
+    for (int64_t i = 0; i < count; i++) {
+        std::byte* at = record + i * bytes + tile * 64 + token * 4;
+        const int32_t numbers[3] = {
+            -8 * sums[0][i], -8 * sums[1][i],
+            static_cast<int32_t>(static_cast<uint32_t>(sums[1][i]) << 16 | (sums[0][i] & 0xffff))};
+        memcpy(at, scale + i, 4);
+        for (int n = 0; n < 3; n++) memcpy(at + (n + 1) * tile * 4, numbers + n, 4);
+    }
+}
+
+void quantize_centred(const PackedProduct& p, int64_t index) {
+    constexpr int64_t step = folds * 64;
+    const int64_t tile = tile_tokens(p, index);
+    for (int64_t t = 0; t < tile; t++) {
+        const float* x = p.x + (index * packed_tile(p) + t) * p.inputs;
+        std::byte* record = tile_data(p, index);
+        int64_t i = 0;
+        for (; i + step <= p.inputs; i += step, record += folds * tile * 80)
+            quantize_pairs(record, tile, t, folds, x + i);
+        if (i == p.inputs) continue;
+        alignas(64) float rest[step] = {};
+        memcpy(rest, x + i, static_cast<size_t>(p.inputs - i) * sizeof(float));
+        quantize_pairs(record, tile, t, (p.inputs - i + 63) / 64, rest);
+    }
+}
+
 template <int Group> void quantize_any(const PackedProduct& p, int64_t index) {
     if (p.format.planes == 2) return quantize_tile<Group, 2>(p, index);
     if (p.format.bits == 8) return quantize_tile<Group, 1, true>(p, index);
@@ -122,5 +187,6 @@ template <int Group> void quantize_any(const PackedProduct& p, int64_t index) {
 }
 
 void packed_quantize(const PackedProduct& p, int64_t index) {
+    if (p.format.centred()) return quantize_centred(p, index);
     return p.format.group == 32 ? quantize_any<32>(p, index) : quantize_any<16>(p, index);
 }

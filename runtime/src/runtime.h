@@ -50,6 +50,7 @@ struct penlight_runtime {
     std::atomic<uint32_t> references{1};
     penlight_allocator allocator{};
     penlight::Isa isa{};
+    bool prefetch = true;  // see prefetch_helps()
     penlight::ThreadPool pool;
     penlight::Registry registry;
 };

@@ -23,32 +23,30 @@ def weight_at(data: bytes, spec: PackedFormat, inputs: int, row: int, column: in
     else:
         code = data[at + (i // 4 * ROWS + r) * 4 + i % 4]
     at += ROWS * spec.group * spec.bits // 8
-    letter = "B" if spec.nested else "f" if spec.wide else "e"
+    if spec.centred:
+        scale, centre = struct.unpack_from("B31xb", data, at + r)
+        unit, shift = struct.unpack_from("f124xi", data, start + r * 4)
+        whole = scale * (code - 8) + (centre << (shift & 7))
+        return float(np.float32(unit) * np.float32(whole))
+    letter = "f" if spec.wide else "e"
 
     def number(which: int) -> np.float32:
         size = struct.calcsize(letter)
-        value = np.float32(struct.unpack_from(letter, data, at + (which * ROWS + r) * size)[0])
-        if not spec.nested:
-            return value
-        unit = np.float32(struct.unpack_from("f", data, start + (which * ROWS + r) * 4)[0])
-        return np.float32(unit * value)
+        return np.float32(struct.unpack_from(letter, data, at + (which * ROWS + r) * size)[0])
 
     product = number(0) * np.float32(code - spec.zero)
     return float(product + number(1) if spec.minimum else product)
 
 
-@pytest.mark.parametrize(
-    "format", ["q4g32", "q4g32m", "q4g16.f32", "q8g16m.f32.a16", "q4g32m.u8", "q8g16m.u8.a16"]
-)
+@pytest.mark.parametrize("format", ["q4g32", "q4g32m", "q4g16.f32", "q8g16m.f32.a16", "q4g32c"])
 def test_unpack_reads_the_layout(format: str) -> None:
     spec, rows, inputs = PackedFormat.parse(format), 70, 100
     rng = np.random.default_rng(1)
     codes = rng.integers(0, 256, spec.nbytes(rows, inputs), dtype=np.uint8)
     blocks = codes.reshape(3, -1)
-    blocks[:, : spec.head_nbytes].view(np.float32)[...] = rng.standard_normal(
-        (3, spec.head_nbytes // 4)
-    )
-    if not spec.nested:  # any eight bits are a scale there, but not any 16 or 32
+    units = blocks[:, : spec.head_nbytes // 2].view(np.float32)  # any 32 bits are a shift
+    units[...] = rng.standard_normal(units.shape)
+    if not spec.centred:  # any eight bits are a scale there, but not any 16 or 32
         groups = blocks.reshape(3, spec.groups(inputs), -1)
         scales = groups[:, :, ROWS * spec.group * spec.bits // 8 :]
         dtype = np.float32 if spec.wide else np.float16
@@ -61,11 +59,11 @@ def test_unpack_reads_the_layout(format: str) -> None:
 
 
 def test_a_row_s_units_take_64_bits() -> None:
-    assert PackedFormat.parse("q4g32m.u8").nbytes(64, 64) == 2 * (256 + 2 * 576)
+    assert PackedFormat.parse("q4g32c").nbytes(64, 64) == 2 * (256 + 2 * 576)
 
 
 @pytest.mark.parametrize(
-    "format", ["q4g32.u8", "q4g32m.f32.u8", "q4g32m.u8.f32", "q4g32u8", "q4g32m.u8.a8"]
+    "format", ["q4g32.u8", "q4g32m.u8", "q4g32mc", "q4g16c", "q8g32c", "q4g32c.a16", "q4g32c.f32"]
 )
 def test_formats_that_do_not_exist_are_refused(format: str) -> None:
     with pytest.raises(UnsupportedError, match="expected q4g32"):

@@ -12,11 +12,11 @@ from harness import refuse_op, run_op
 from isas import available
 
 import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
-from penlight.quantize import pack_values
+from penlight.quantize import pack, pack_values
 
 FORMATS = ["q4g32", "q4g32m", "q4g16.f32", "q4g16m.f32", "q8g32", "q8g32m", "q8g16m.f32", "q8g16",
            "q4g32.a16", "q4g32m.a16", "q8g32.a16", "q8g16m.f32.a16", "q4g16.a16",
-           "q4g32m.u8", "q4g32m.u8.a16", "q8g16m.u8", "bf16", "f16", "f32"]  # fmt: skip
+           "q4g32c", "bf16", "f16", "f32"]  # fmt: skip
 
 
 @pytest.fixture(params=available())
@@ -62,6 +62,13 @@ def test_extreme_codes_and_activations_are_exact(isa: str) -> None:
     for format, code in (("q8g32", 127.0), ("q4g32", -8.0)):
         weight = packed(torch.full((32, 64), code), format)
         run_op("penlight::linear", x, weight, format, 32, rtol=1e-6, atol=0)
+    codes = np.where(np.arange(32)[:, None] % 2, np.uint8(15), np.zeros((32, 64), np.uint8))
+    centres = np.where(np.arange(32)[:, None] % 4 < 2, np.float32(-128), np.full((32, 2), 127.0))
+    units, shifts = np.full(32, 1 / 64, np.float32), np.full(32, 7, np.int32)
+    scales, centres = np.full((32, 2), 255, np.float32), centres.astype(np.float32)
+    data = b"".join(pack(codes, scales, centres, "q4g32c", units, shifts))
+    weight = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    run_op("penlight::linear", x, weight, "q4g32c", 32, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -158,12 +158,12 @@ def test_quantised_weights_are_as_near_as_their_bits_allow(
 def test_embedding_and_head_have_8_bits_unless_told_otherwise(
     float_folder: Path, tmp_path: Path
 ) -> None:
-    for given, expected in ((None, "q8g32"), ("q4", "q4g32m.u8"), ("bf16", "bf16")):
+    for given, expected in ((None, "q8g32"), ("q4", "q4g32c"), ("bf16", "bf16")):
         export_llm(float_folder, tmp_path / "m.pte", quant="q4", embedding_quant=given)
         with read_program(tmp_path / "m.pte") as file:
             formats = [format for _, format in linear_weights(file)]
             (embedding,) = calls(file, "penlight::embedding")
-        assert set(formats[:-1]) == {"q4g32m.u8"}
+        assert set(formats[:-1]) == {"q4g32c"}
         assert formats[-1] == embedding[2].string_val == expected
 
 

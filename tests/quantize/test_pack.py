@@ -19,7 +19,7 @@ from penlight.quantize import (
 )
 
 QUANTISED = [f"q{b}g{g}{w}" for b in (4, 8) for g in (16, 32)
-             for w in ("", ".f32", "m", "m.f32", "m.u8")]  # fmt: skip
+             for w in ("", ".f32", "m", "m.f32")] + ["q4g32c"]  # fmt: skip
 
 
 def weights(rows: int, inputs: int) -> np.ndarray:
@@ -31,20 +31,23 @@ def weights(rows: int, inputs: int) -> np.ndarray:
 def test_codes_and_scales_come_back(text: str, rows: int, groups: int) -> None:
     spec, random = PackedFormat.parse(text), np.random.default_rng(rows)
     codes = random.integers(0, 1 << spec.bits, (rows, groups * spec.group), dtype=np.uint8)
-    units = random.standard_normal((2, rows), np.float32) if spec.nested else None
-    if spec.nested:
-        scales, lows = random.integers(0, 256, (2, rows, groups)).astype(np.float32)
-    else:
-        scales, lows = (
-            random.standard_normal((2, rows, groups)).astype(np.float16).astype(np.float32)
-        )
-    data = b"".join(pack(codes, scales, lows if spec.minimum else None, text, units))
+    scales, lows = random.standard_normal((2, rows, groups)).astype(np.float16).astype(np.float32)
+    units = shifts = None
+    if spec.centred:
+        scales = random.integers(0, 256, (rows, groups)).astype(np.float32)
+        lows = random.integers(-128, 128, (rows, groups)).astype(np.float32)
+        units = random.standard_normal(rows, np.float32)
+        shifts = random.integers(0, 8, rows, np.int32)
+    both = spec.minimum or spec.centred
+    data = b"".join(pack(codes, scales, lows if both else None, text, units, shifts))
     assert len(data) == spec.nbytes(rows, codes.shape[1])
-    if units is not None:
-        scales, lows = scales * units[0][:, None], lows * units[1][:, None]
+    if shifts is not None:
+        lows = lows * np.exp2(shifts, dtype=np.float32)[:, None]
     values = (codes.astype(np.float32) - spec.zero) * np.repeat(scales, spec.group, 1)
-    if spec.minimum:
+    if both:
         values += np.repeat(lows, spec.group, 1)
+    if units is not None:
+        values *= units[:, None]
     np.testing.assert_array_equal(unpack(data, text, rows, codes.shape[1]), values)
 
 
@@ -55,7 +58,7 @@ def test_floats_are_rounded_to_nearest(text: str, bits: int) -> None:
     assert np.all(np.abs(back - w) <= np.abs(w) * 2.0**-bits)
 
 
-@pytest.mark.parametrize("text", ["q4g32", "q8g16m.f32", "q4g32m.u8", "bf16"])
+@pytest.mark.parametrize("text", ["q4g32", "q8g16m.f32", "q4g32c", "bf16"])
 def test_streaming_gives_the_same_bytes(text: str) -> None:
     w = weights(1000, 1100)
     source = PackedSource(1000, 1100, text, lambda first, end: w[first:end])
@@ -79,22 +82,22 @@ def error(w: np.ndarray, text: str) -> float:
     return float(np.square(back - w).sum() / np.square(w.astype(np.float64)).sum())
 
 
-def test_minimums_in_bytes_beat_symmetric_levels_and_cost_little() -> None:
+def test_centres_in_bytes_beat_symmetric_levels_and_cost_little() -> None:
     """Of normal weights, and of such that 4 bits with a minimum once held."""
     w = weights(64, 512) * np.exp(weights(64, 512)[:, :1])
-    assert error(w, "q4g32m.u8") < 0.8 * error(w, "q4g32")
-    assert error(w, "q4g32m.u8") < 1.01 * error(w, "q4g32m.f32")
+    assert error(w, "q4g32c") < 0.8 * error(w, "q4g32")
+    assert error(w, "q4g32c") < 1.01 * error(w, "q4g32m.f32")
     grouped = w.reshape(-1, 32)
     low = grouped.min(1, keepdims=True)
     step = (grouped.max(1, keepdims=True) - low) / 15
     gridded = (np.rint((grouped - low) / step) * step + low).reshape(w.shape)
     assert error(gridded, "q4g32m.f32") < 1e-9
-    assert error(gridded, "q4g32m.u8") < 1e-4 < 50 * error(gridded, "q4g32")
+    assert error(gridded, "q4g32c") < 1e-4 < 50 * error(gridded, "q4g32")
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from([text for text in QUANTISED if "m" in text]),
+    st.sampled_from([text for text in QUANTISED if "m" in text or "c" in text]),
     st.integers(0, 1 << 30),
     st.floats(-4, 4),
     st.floats(-3, 3),
@@ -106,11 +109,12 @@ def test_fitting_is_never_worse_than_from_the_smallest_to_the_largest(
     spec, random = PackedFormat.parse(text), np.random.default_rng(seed)
     w = (random.standard_t(3, (3, 4, spec.group)) + offset) * 10**size
     w = w.astype(np.float32)
-    low = np.minimum(w.min(2), 0) if spec.nested else w.min(2)
+    low = w.min(2)
     top = 15 if spec.bits == 4 else 127
     plain = np.square((w.max(2) - low) / top) / 12 * spec.group  # expected of rounding to levels
     back = unpack(pack_values(w.reshape(3, -1), text), text, 3, 4 * spec.group).reshape(w.shape)
-    stored = np.abs(w).max((1, 2)) * (1 / 255 if spec.nested else 1e-3)
+    # The largest centre takes 64 to 127 steps.
+    stored = np.abs(w).max((1, 2)) * (1 / 127 if spec.centred else 1e-3)
     assert (np.square(back - w).sum((1, 2)) <= 4 * plain.sum(1) + w[0].size * stored**2).all()
 
 
@@ -118,8 +122,8 @@ def test_groups_of_one_sign_and_extreme_sizes_are_kept() -> None:
     w = np.stack([np.abs(weights(1, 64)[0]), -np.abs(weights(1, 64)[0]) - 7, np.zeros(64)])
     w[2, :32] = 3
     for size in (1e-30, 1.0, 1e30):
-        assert error((w * size).astype(np.float32)[:2] / 8, "q4g32m.u8") < 6e-3
-        assert error((w * size).astype(np.float32)[2:], "q4g32m.u8") < 1e-6
+        assert error((w * size).astype(np.float32)[:2] / 8, "q4g32c") < 6e-3
+        assert error((w * size).astype(np.float32)[2:], "q4g32c") < 1e-6
 
 
 def test_zero_and_constant_groups_are_kept() -> None:
@@ -164,8 +168,8 @@ def test_bad_input_is_one_clear_error() -> None:
     with pytest.raises(UnsupportedError, match="finite"):
         quantize_rows(np.full((1, 32), np.inf, np.float32), spec)
     for value, text in (
-        (np.nan, "q4g32m.u8"),
-        (2e38, "q4g32m.u8"),
+        (np.nan, "q4g32c"),
+        (2e38, "q4g32c"),
         (1e5, "q8g32"),
         (1e5, "q4g32m"),
     ):
@@ -178,8 +182,15 @@ def test_bad_input_is_one_clear_error() -> None:
         list(pack(codes, np.ones((32, 1), np.float32), None, "q4g32m"))
     with pytest.raises(UnsupportedError, match="scales"):
         list(pack(codes, np.ones((32, 2), np.float32), None, "q4g32"))
-    ones, units = np.ones((32, 1), np.float32), np.ones((2, 32), np.float32)
-    with pytest.raises(UnsupportedError, match="units"):
-        list(pack(codes, ones, ones, "q4g32m.u8"))
+    ones, units, shifts = (
+        np.ones((32, 1), np.float32),
+        np.ones(32, np.float32),
+        np.ones(32, np.int32),
+    )
+    for wrong in ((), (units,), (units, shifts[:1])):
+        with pytest.raises(UnsupportedError, match="units and shifts"):
+            list(pack(codes, ones, ones, "q4g32c", *wrong))
+    with pytest.raises(UnsupportedError, match="minimums"):
+        list(pack(codes, ones, None, "q4g32c", units, shifts))
     with pytest.raises(UnsupportedError, match="no units"):
-        list(pack(codes, ones, ones, "q4g32m", units))
+        list(pack(codes, ones, ones, "q4g32m", units, shifts))

@@ -85,6 +85,18 @@ bool isa_supported(Isa isa) {
 #endif
 }
 
+bool prefetch_helps() {
+#if defined(__x86_64__)
+    // AMD's cores before Zen 5 (family 1Ah) track fewer misses of the nearest cache than it takes.
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx) return true;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return true;
+    return (a >> 8 & 15) + (a >> 20 & 255) >= 0x1a;
+#else
+    return true;
+#endif
+}
+
 Isa best_isa() {
     for (int i = isa_count - 1; i > 0; i--)
         if (isa_supported(static_cast<Isa>(i))) return static_cast<Isa>(i);

@@ -28,6 +28,9 @@ inline constexpr int isa_count = 8;
 const char* isa_name(Isa isa);
 // Compiled in, and offered by this processor and its operating system.
 bool isa_supported(Isa isa);
+// Whether streaming through weights is faster when they are asked for ahead into the nearest cache.
+// Asks the processor, which takes microseconds in a virtual machine.
+bool prefetch_helps();
 // The most capable one that is supported.
 Isa best_isa();
 // `forced` names an instruction set ("avx512" is short for "avx512vnni"), or is null or empty for

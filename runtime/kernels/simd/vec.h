@@ -15,7 +15,12 @@
 //     The sums of `lanes` vectors at once: vquad adds `quad` of them in part, and vsums(p)[i] is
 //     the sum of vector i from lanes / quad such parts.
 //     vtranspose(v): v[i][j] and v[j][i] of `lanes` vectors change places.
-// I   `lanes` int32. ijoin(high, low) = 128 * high + low.
+// I   `lanes` int32. ijoin(high, low) = 128 * high + low. ishift(a, n) = a * 2^n by lanes, with n
+// of
+//     iload_shift: of each number the low three bits.
+// P   `lanes` pairs of int16. pjoin(a, b): of numbers within 16 bits, a first; pset: of the halves
+// of
+//     an int32, the low one first; pdot(acc, a, b): acc + a's first * b's first + second * second.
 // W   `lanes` rows of four weight bytes, as the packed layout of quantised weights holds them.
 // X   four int8 activations, repeated for each row.
 // dot_u4(acc, w, x): acc[r] += sum_j w[r][j] * x[j] for w in 0..15.

@@ -4,6 +4,7 @@ using V = __m256;
 using I = __m256i;
 using W = __m256i;
 using X = __m256i;
+using P = __m256i;
 PENLIGHT_INLINE __m256i first(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -84,14 +85,13 @@ PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
     __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
-PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
-    __m128i b = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b));
+PENLIGHT_INLINE I iload_uint8(const uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
-PENLIGHT_INLINE V vload_int8(const int8_t* p) {
-    __m128i b = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b));
+PENLIGHT_INLINE I iload_int8(const int8_t* p) {
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
+PENLIGHT_INLINE V vload_int8(const int8_t* p) { return _mm256_cvtepi32_ps(iload_int8(p)); }
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     __m256i i = _mm256_cvtps_epi32(v);
     __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
@@ -104,6 +104,14 @@ PENLIGHT_INLINE void istore(int32_t* p, I a) {
 }
 PENLIGHT_INLINE I iset(int32_t x) { return _mm256_set1_epi32(x); }
 PENLIGHT_INLINE I ijoin(I high, I low) { return _mm256_add_epi32(_mm256_slli_epi32(high, 7), low); }
+PENLIGHT_INLINE I iload_shift(const int32_t* p) {
+    __m256i n = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm256_and_si256(n, _mm256_set1_epi32(7));
+}
+PENLIGHT_INLINE I ishift(I a, I n) { return _mm256_sllv_epi32(a, n); }
+PENLIGHT_INLINE P pjoin(I a, I b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
+PENLIGHT_INLINE P pset(int32_t pair) { return _mm256_set1_epi32(pair); }
+PENLIGHT_INLINE I pdot(I acc, P a, P b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
 PENLIGHT_INLINE V ifloat(I a) { return _mm256_cvtepi32_ps(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

@@ -5,6 +5,7 @@ using V = __m512;
 using I = __m512i;
 using W = __m512i;
 using X = __m512i;
+using P = __m512i;
 PENLIGHT_INLINE __mmask16 first(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 PENLIGHT_INLINE V vzero() { return _mm512_setzero_ps(); }
 PENLIGHT_INLINE V vset(float x) { return _mm512_set1_ps(x); }
@@ -81,14 +82,13 @@ PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
     __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
-PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
-    __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
+PENLIGHT_INLINE I iload_uint8(const uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-PENLIGHT_INLINE V vload_int8(const int8_t* p) {
-    __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b));
+PENLIGHT_INLINE I iload_int8(const int8_t* p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
+PENLIGHT_INLINE V vload_int8(const int8_t* p) { return _mm512_cvtepi32_ps(iload_int8(p)); }
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
 }
@@ -97,6 +97,15 @@ PENLIGHT_INLINE I iround(V v) { return _mm512_cvtps_epi32(v); }
 PENLIGHT_INLINE void istore(int32_t* p, I a) { _mm512_storeu_si512(p, a); }
 PENLIGHT_INLINE I iset(int32_t x) { return _mm512_set1_epi32(x); }
 PENLIGHT_INLINE I ijoin(I high, I low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low); }
+PENLIGHT_INLINE I iload_shift(const int32_t* p) {
+    return _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(7));
+}
+PENLIGHT_INLINE I ishift(I a, I n) { return _mm512_sllv_epi32(a, n); }
+PENLIGHT_INLINE P pjoin(I a, I b) {
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16));
+}
+PENLIGHT_INLINE P pset(int32_t pair) { return _mm512_set1_epi32(pair); }
+PENLIGHT_INLINE I pdot(I acc, P a, P b) { return _mm512_dpwssd_epi32(acc, a, b); }
 PENLIGHT_INLINE V ifloat(I a) { return _mm512_cvtepi32_ps(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return _mm512_loadu_si512(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }

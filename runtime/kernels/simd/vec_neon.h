@@ -10,6 +10,9 @@ using V = float32x4_t;
 using I = int32x4_t;
 using W = uint8x16_t;
 using X = int8x16_t;
+struct P {
+    int32x4_t first, second;  // products of 32 bits take as many instructions
+};
 PENLIGHT_INLINE V vzero() { return vdupq_n_f32(0); }
 PENLIGHT_INLINE V vset(float x) { return vdupq_n_f32(x); }
 PENLIGHT_INLINE V vload(const float* p) { return vld1q_f32(p); }
@@ -74,18 +77,18 @@ PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
 }
-PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
+PENLIGHT_INLINE I iload_uint8(const uint8_t* p) {
     uint32_t four;
     memcpy(&four, p, 4);
     uint8x8_t b = vreinterpret_u8_u32(vdup_n_u32(four));
-    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(b))));
+    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(b))));
 }
-PENLIGHT_INLINE V vload_int8(const int8_t* p) {
+PENLIGHT_INLINE I iload_int8(const int8_t* p) {
     int32_t four;
     memcpy(&four, p, 4);
-    int8x8_t b = vreinterpret_s8_s32(vdup_n_s32(four));
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(b))));
+    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)))));
 }
+PENLIGHT_INLINE V vload_int8(const int8_t* p) { return vcvtq_f32_s32(iload_int8(p)); }
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     int16x4_t h = vmovn_s32(vcvtq_s32_f32(v));
     int8x8_t b = vmovn_s16(vcombine_s16(h, h));
@@ -96,6 +99,15 @@ PENLIGHT_INLINE I iround(V v) { return vcvtnq_s32_f32(v); }
 PENLIGHT_INLINE void istore(int32_t* p, I a) { vst1q_s32(p, a); }
 PENLIGHT_INLINE I iset(int32_t x) { return vdupq_n_s32(x); }
 PENLIGHT_INLINE I ijoin(I high, I low) { return vaddq_s32(vshlq_n_s32(high, 7), low); }
+PENLIGHT_INLINE I iload_shift(const int32_t* p) { return vandq_s32(vld1q_s32(p), vdupq_n_s32(7)); }
+PENLIGHT_INLINE I ishift(I a, I n) { return vshlq_s32(a, n); }
+PENLIGHT_INLINE P pjoin(I a, I b) { return {a, b}; }
+PENLIGHT_INLINE P pset(int32_t pair) {
+    return {vdupq_n_s32(static_cast<int16_t>(pair)), vdupq_n_s32(pair >> 16)};
+}
+PENLIGHT_INLINE I pdot(I acc, P a, P b) {
+    return vmlaq_s32(vmlaq_s32(acc, a.first, b.first), a.second, b.second);
+}
 PENLIGHT_INLINE V ifloat(I a) { return vcvtq_f32_s32(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return vld1q_u8(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return vandq_u8(w, vdupq_n_u8(15)); }

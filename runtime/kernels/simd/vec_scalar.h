@@ -9,6 +9,9 @@ struct W {
 struct X {
     int8_t byte[4];
 };
+struct P {
+    int32_t first, second;
+};
 PENLIGHT_INLINE V vzero() { return 0; }
 PENLIGHT_INLINE V vset(float x) { return x; }
 PENLIGHT_INLINE V vload(const float* p) { return *p; }
@@ -39,7 +42,8 @@ PENLIGHT_INLINE V vscale(V a, V s) { return vmul(a, s); }
 PENLIGHT_INLINE V vload_half(const uint16_t* p) { return kernels::half_to_float(*p); }
 PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) { *p = kernels::float_to_half(v); }
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) { return kernels::bfloat16_to_float(*p); }
-PENLIGHT_INLINE V vload_uint8(const uint8_t* p) { return *p; }
+PENLIGHT_INLINE I iload_uint8(const uint8_t* p) { return *p; }
+PENLIGHT_INLINE I iload_int8(const int8_t* p) { return *p; }
 PENLIGHT_INLINE V vload_int8(const int8_t* p) { return *p; }
 // p[i] = v[i] for integral v in [-128, 127]
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) { *p = static_cast<int8_t>(v); }
@@ -50,6 +54,11 @@ PENLIGHT_INLINE I iround(V v) {
 PENLIGHT_INLINE void istore(int32_t* p, I a) { *p = a; }
 PENLIGHT_INLINE I iset(int32_t x) { return x; }
 PENLIGHT_INLINE I ijoin(I high, I low) { return high * 128 + low; }
+PENLIGHT_INLINE I iload_shift(const int32_t* p) { return *p & 7; }
+PENLIGHT_INLINE I ishift(I a, I n) { return a * (1 << n); }
+PENLIGHT_INLINE P pjoin(I a, I b) { return {a, b}; }
+PENLIGHT_INLINE P pset(int32_t pair) { return {static_cast<int16_t>(pair), pair >> 16}; }
+PENLIGHT_INLINE I pdot(I acc, P a, P b) { return acc + a.first * b.first + a.second * b.second; }
 PENLIGHT_INLINE V ifloat(I a) { return static_cast<float>(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
 PENLIGHT_INLINE W low_nibbles(W w) {

@@ -5,6 +5,7 @@ using V = v128_t;
 using I = v128_t;
 using W = v128_t;
 using X = v128_t;
+using P = v128_t;
 PENLIGHT_INLINE V vzero() { return wasm_f32x4_const_splat(0); }
 PENLIGHT_INLINE V vset(float x) { return wasm_f32x4_splat(x); }
 PENLIGHT_INLINE V vload(const float* p) { return wasm_v128_load(p); }
@@ -90,14 +91,13 @@ PENLIGHT_INLINE void vstore_half(uint16_t* p, V v) {
 PENLIGHT_INLINE V vload_bfloat16(const uint16_t* p) {
     return wasm_i32x4_shl(wasm_u32x4_load16x4(p), 16);
 }
-PENLIGHT_INLINE V vload_uint8(const uint8_t* p) {
-    v128_t h = wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p));
-    return wasm_f32x4_convert_u32x4(wasm_u32x4_extend_low_u16x8(h));
+PENLIGHT_INLINE I iload_uint8(const uint8_t* p) {
+    return wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p)));
 }
-PENLIGHT_INLINE V vload_int8(const int8_t* p) {
-    v128_t h = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p));
-    return wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(h));
+PENLIGHT_INLINE I iload_int8(const int8_t* p) {
+    return wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p)));
 }
+PENLIGHT_INLINE V vload_int8(const int8_t* p) { return wasm_f32x4_convert_i32x4(iload_int8(p)); }
 PENLIGHT_INLINE void vstore_int8(int8_t* p, V v) {
     v128_t i = wasm_i32x4_trunc_sat_f32x4(v);
     v128_t h = wasm_i16x8_narrow_i32x4(i, i);
@@ -108,6 +108,18 @@ PENLIGHT_INLINE I iround(V v) { return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nea
 PENLIGHT_INLINE void istore(int32_t* p, I a) { wasm_v128_store(p, a); }
 PENLIGHT_INLINE I iset(int32_t x) { return wasm_i32x4_splat(x); }
 PENLIGHT_INLINE I ijoin(I high, I low) { return wasm_i32x4_add(wasm_i32x4_shl(high, 7), low); }
+PENLIGHT_INLINE I iload_shift(const int32_t* p) {
+    return wasm_v128_and(wasm_v128_load(p), wasm_i32x4_const_splat(7));
+}
+PENLIGHT_INLINE I ishift(I a, I n) {  // a multiple of 2^n, there being no shift by lane
+    v128_t power = wasm_i32x4_shl(wasm_i32x4_add(n, wasm_i32x4_const_splat(127)), 23);
+    return wasm_i32x4_mul(a, wasm_i32x4_trunc_sat_f32x4(power));
+}
+PENLIGHT_INLINE P pjoin(I a, I b) {
+    return wasm_v128_or(wasm_v128_and(a, wasm_i32x4_const_splat(0xffff)), wasm_i32x4_shl(b, 16));
+}
+PENLIGHT_INLINE P pset(int32_t pair) { return wasm_i32x4_splat(pair); }
+PENLIGHT_INLINE I pdot(I acc, P a, P b) { return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(a, b)); }
 PENLIGHT_INLINE V ifloat(I a) { return wasm_f32x4_convert_i32x4(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return wasm_v128_load(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return wasm_v128_and(w, wasm_i8x16_const_splat(15)); }

@@ -28,8 +28,8 @@ def _unpacked(weight: Tensor, format: str, rows: int, inputs: int) -> Tensor:
 def quantised_activations(x: Tensor, spec: PackedFormat) -> Tensor:
     """``x`` float32 [..., K] as `linear` sees it: integers with a scale by groups, as float."""
     inputs = x.shape[-1]
-    padded = torch.nn.functional.pad(x, (0, -inputs % spec.group))
-    padded = padded.reshape(*x.shape[:-1], -1, spec.group)
+    padded = torch.nn.functional.pad(x, (0, -inputs % spec.activation_group))
+    padded = padded.reshape(*x.shape[:-1], -1, spec.activation_group)
     largest = padded.abs().amax(-1, keepdim=True).clamp(min=2.0**-100)
     if spec.exact_activations:
         scale, inverse = largest * (1 / 127), 127 / largest
@@ -50,7 +50,8 @@ def linear(
     ``weight`` is uint8 [nbytes] in a format of `penlight.edge.packed`. For a quantised format
     the activations are rounded, by groups of the format's size, to ``q * s`` with integer q. With
     weights of 8 bits s makes the largest ``|q|`` 127; with 4 bits it is the least power of two that
-    keeps ``|q| <= 127``, as in MXINT8 of the OCP Microscaling formats. With ``.a16`` it keeps
+    keeps ``|q| <= 127``, as in MXINT8 of the OCP Microscaling formats, but with ``q4g32c``, where
+    two groups share the s that makes their largest ``|q|`` 127. With ``.a16`` it keeps
     ``|q| <= 16256`` (127 * 128), and q is carried as two int8 numbers, ``q = 128 * high + low``:
     15 bits and twice the dot products, which costs little where memory is the limit, as it is when
     one token is decoded at a time.

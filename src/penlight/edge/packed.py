@@ -4,13 +4,14 @@
 1152
 >>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
 
-A quantised format is ``q<bits>g<group>[m][.f32|.u8][.a16]``: 4 or 8 bits, groups of 16 or 32
-inputs that share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32
-with ``.f32``, or with ``.u8``, which needs ``m``, whole multiples (0 to 255) of two fp32 units that
-each row has: one for its scales, one for its minimums, which may be negative. A weight is
-``scale * (code - zero) + minimum``. ``f32``, ``f16`` and ``bf16`` are stored as they are. ``.a16``
-changes no byte: it asks for activations of twice the bits, for weights whose own error is so small
-that activations of 8 bits would add more to it. The layout of the bytes is described in
+A quantised format is ``q<bits>g<group>[m][.f32][.a16]``: 4 or 8 bits, groups of 16 or 32 inputs
+that share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32 with
+``.f32``. A weight is ``scale * (code - zero) + minimum``. ``.a16`` changes no byte: it asks for
+activations of twice the bits, for weights whose own error is so small that activations of 8 bits
+would add more to it. In ``q4g32c`` a group has a centre instead, and all numbers but one of a row
+are whole: a weight is ``unit * (scale * (code - 8) + centre * 2 ** shift)``, with scales of 0 to
+255 and centres of -128 to 127, and an fp32 unit and a shift of 0 to 7 for each row. ``f32``,
+``f16`` and ``bf16`` are stored as they are. The layout of the bytes is described in
 ``runtime/kernels/packed.h``, which parses the same strings; `penlight.quantize.pack` makes the
 bytes.
 """
@@ -34,7 +35,8 @@ ROWS = 32
 """Rows (outputs) of one block; the last block of a matrix is filled up."""
 
 _FLOATS = {"f32": 4, "f16": 2, "bf16": 2}
-_QUANTISED = re.compile(r"q(4|8)g(16|32)(?:(m?)(\.f32)?|(m)(\.u8))(\.a16)?")
+_QUANTISED = re.compile(r"q(4|8)g(16|32)(m?)(\.f32)?(\.a16)?")
+_CENTRED = "q4g32c"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class PackedFormat:
     group: int
     minimum: bool = False
     wide: bool = False
-    nested: bool = False
-    """Whether scales and minimums are multiples of a unit of their row (``.u8``)."""
+    centred: bool = False
+    """Whether groups have centres, and whole numbers of a unit of their row (``q4g32c``)."""
     activation_bits: int = 7
     """Of the magnitude of a rounded activation: 7, or 14 with ``.a16``."""
 
@@ -56,27 +58,33 @@ class PackedFormat:
         """The format that ``text`` names; `UnsupportedError` if there is none."""
         if text in _FLOATS:
             return cls(text, 8 * _FLOATS[text], 1)
+        if text == _CENTRED:
+            return cls(text, 4, 32, centred=True)
         match = _QUANTISED.fullmatch(text)
         if match is None:
             raise UnsupportedError(
-                f"[format] expected q4g32, q8g32.a16, q4g32m.u8, q8g16.f32 or the like, or f32, "
+                f"[format] expected q4g32c, q4g32, q8g32.a16, q8g16.f32 or the like, or f32, "
                 f"f16, bf16 but got {text!r}; choose one of these"
             )
-        bits, group, minimum, wide, nested_minimum, nested, double = match.groups()
+        bits, group, minimum, wide, double = match.groups()
         return cls(
             text,
             int(bits),
             int(group),
-            minimum=bool(minimum or nested_minimum),
+            minimum=bool(minimum),
             wide=bool(wide),
-            nested=bool(nested),
             activation_bits=14 if double else 7,
         )
 
     @property
     def exact_activations(self) -> bool:
         """Whether the largest activation of a group is 127 units, whatever a unit then is."""
-        return self.bits == 8 and self.activation_bits == 7
+        return self.centred or (self.bits == 8 and self.activation_bits == 7)
+
+    @property
+    def activation_group(self) -> int:
+        """Inputs whose activations share a scale."""
+        return 2 * self.group if self.centred else self.group
 
     @property
     def quantized(self) -> bool:
@@ -90,13 +98,13 @@ class PackedFormat:
 
     @property
     def scale_nbytes(self) -> int:
-        """Bytes of one scale, and of one minimum."""
-        return 1 if self.nested else 4 if self.wide else 2
+        """Bytes of one scale, and of one minimum or centre."""
+        return 1 if self.centred else 4 if self.wide else 2
 
     @property
     def head_nbytes(self) -> int:
-        """Bytes of a block of rows before its groups: the units of scales, then of minimums."""
-        return ROWS * 8 if self.nested else 0
+        """Bytes of a block of rows before its groups: the units, then the shifts."""
+        return ROWS * 8 if self.centred else 0
 
     @property
     def group_nbytes(self) -> int:
@@ -104,7 +112,7 @@ class PackedFormat:
         quants = ROWS * self.group * self.bits // 8
         if not self.quantized:
             return quants
-        return quants + ROWS * self.scale_nbytes * (2 if self.minimum else 1)
+        return quants + ROWS * self.scale_nbytes * (2 if self.minimum or self.centred else 1)
 
     def groups(self, inputs: int) -> int:
         """Groups of a row of ``inputs`` weights, the last one filled up."""
@@ -135,8 +143,7 @@ def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Flo
         grouped = _from_floats(flat, spec).reshape(blocks, inputs, ROWS)
         return np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1, inputs)[:rows]
     flat = flat.reshape(blocks, spec.block_nbytes(inputs))
-    head = np.ascontiguousarray(flat[:, : spec.head_nbytes]).view(np.float32)
-    units = head.reshape(blocks, 2, ROWS, 1) if spec.nested else None
+    head = np.ascontiguousarray(flat[:, : spec.head_nbytes])
     flat = flat[:, spec.head_nbytes :].reshape(blocks, groups, spec.group_nbytes)
     quants = ROWS * spec.group * spec.bits // 8
     end = quants + ROWS * spec.scale_nbytes
@@ -147,18 +154,23 @@ def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Flo
     order = (0, 3, 1, 2, 4, 5) if spec.bits == 4 else (0, 3, 1, 2, 4)
     values = codes.transpose(order).reshape(blocks, ROWS, groups, spec.group).astype(np.float32)
     values -= spec.zero
-    scales = _scales_of(flat[:, :, quants:end], spec)
-    values *= (scales if units is None else scales * units[:, 0])[..., None]
+    values *= _scales_of(flat[:, :, quants:end], spec)[..., None]
     if spec.minimum:
-        minimums = _scales_of(flat[:, :, end:], spec)
-        values += (minimums if units is None else minimums * units[:, 1])[..., None]
+        values += _scales_of(flat[:, :, end:], spec)[..., None]
+    if spec.centred:  # whole numbers below 2^24: exact until the unit
+        units, shifts = np.split(head.reshape(blocks, 2, ROWS, 4), 2, axis=1)
+        powers = np.ldexp(np.float32(1), shifts.view(np.int32).reshape(blocks, ROWS, 1) & 7)
+        centres = _scales_of(flat[:, :, end:].view(np.int8), spec) * powers
+        values += centres[..., None]
+        values *= units.view(np.float32).reshape(blocks, ROWS, 1, 1)
     return values.reshape(blocks * ROWS, -1)[:rows, :inputs]
 
 
-def _scales_of(data: Bytes, spec: PackedFormat) -> Floats:
+def _scales_of(data: NDArray[np.uint8 | np.int8], spec: PackedFormat) -> Floats:
     """[block, group, bytes] to [block, row, group]."""
-    dtype = np.uint8 if spec.nested else np.float32 if spec.wide else np.float16
-    scales = np.ascontiguousarray(data).view(dtype)
+    scales = np.ascontiguousarray(data)
+    if not spec.centred:
+        scales = scales.view(np.float32 if spec.wide else np.float16)
     return scales.transpose(0, 2, 1).astype(np.float32)
 
 

@@ -27,7 +27,7 @@ SCHEMES: dict[str, str] = {
     "bf16": "bfloat16",
     "f32": "float32",
 }
-_FORMATS = {"q4": "q4g32m.u8", "q8": "q8g32", "bf16": "bf16", "f32": "f32"}
+_FORMATS = {"q4": "q4g32c", "q8": "q8g32", "bf16": "bf16", "f32": "f32"}
 
 # What carries a GGML kind over exactly. Kinds of 5 and 6 bits take 8; the K kinds' scales are
 # products that only float32 holds (of 6 bits by fp16 of each 256 inputs, not of each row, so that

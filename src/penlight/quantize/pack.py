@@ -34,37 +34,46 @@ def pack(
     minimums: Floats | None,
     format: str,
     units: Floats | None = None,
+    shifts: NDArray[np.int32] | None = None,
 ) -> Iterator[memoryview]:
     """The packed bytes of a quantised matrix, a few blocks of rows at a time.
 
     ``codes`` [rows, inputs] are unsigned (a weight is ``scale * (code - zero) + minimum``),
-    ``scales`` and ``minimums`` [rows, groups] are rounded to what the format stores. With ``.u8``
-    they are whole multiples, 0 to 255, of ``units`` [2, rows]. Raises `UnsupportedError` where
-    shapes, minimums or units do not fit the format.
+    ``scales`` and ``minimums`` [rows, groups] are rounded to what the format stores. ``q4g32c``
+    takes whole scales, 0 to 255, its centres, -128 to 127, as ``minimums``, and the ``units`` and
+    ``shifts`` [rows] of its rows. Raises `UnsupportedError` where shapes, minimums or units do not
+    fit the format.
     """
     spec = PackedFormat.parse(format)
     rows, inputs = codes.shape
     expected = (rows, spec.groups(inputs))
-    if scales.shape != expected or (minimums is not None) != spec.minimum:
+    both = spec.minimum or spec.centred
+    if scales.shape != expected or (minimums is not None) != both:
         raise UnsupportedError(
             f"[pack] expected scales {list(expected)} and "
-            f"{'minimums' if spec.minimum else 'no minimums'} for {format} but got "
+            f"{'minimums' if both else 'no minimums'} for {format} but got "
             f"{list(scales.shape)} and {'no ' if minimums is None else ''}minimums"
         )
     if minimums is not None and minimums.shape != expected:
         raise UnsupportedError(
             f"[pack] expected minimums {list(expected)} but got {list(minimums.shape)}"
         )
-    if (None if units is None else units.shape) != ((2, rows) if spec.nested else None):
+    given = [None if array is None else list(array.shape) for array in (units, shifts)]
+    if given != ([[rows], [rows]] if spec.centred else [None, None]):
+        wanted = f"units and shifts [{rows}]" if spec.centred else "no units or shifts"
         raise UnsupportedError(
-            f"[pack] expected {f'units [2, {rows}]' if spec.nested else 'no units'} for {format} "
-            f"but got {'none' if units is None else list(units.shape)}"
+            f"[pack] expected {wanted} for {format} but got {given[0]} and {given[1]}"
         )
     for first in range(0, rows, step := _rows_per_chunk(inputs)):
         part = slice(first, first + step)
-        lows = None if minimums is None else minimums[part]
-        steps = None if units is None else units[:, part]
-        yield _pack_block(Quantized(codes[part], scales[part], lows, steps), spec).data
+        few = Quantized(
+            codes[part],
+            scales[part],
+            None if minimums is None else minimums[part],
+            None if units is None else units[part],
+            None if shifts is None else shifts[part],
+        )
+        yield _pack_block(few, spec).data
 
 
 def pack_values(values: Floats, format: str) -> memoryview:
@@ -160,9 +169,11 @@ def _pack_block(q: Quantized, spec: PackedFormat) -> Bytes:
     rows, inputs = q.codes.shape
     blocks, groups = -(-rows // ROWS), spec.groups(inputs)
     whole = np.empty((blocks, spec.block_nbytes(inputs)), dtype=np.uint8)
-    if q.units is not None:
-        units = _fill(q.units, 2, blocks * ROWS).reshape(2, blocks, ROWS).transpose(1, 0, 2)
-        whole[:, : spec.head_nbytes].view(np.float32)[...] = units.reshape(blocks, -1)
+    if q.units is not None and q.shifts is not None:
+        half = spec.head_nbytes // 2
+        for at, numbers in ((0, q.units), (half, q.shifts)):
+            filled = np.pad(numbers, (0, blocks * ROWS - rows)).reshape(blocks, ROWS)
+            whole[:, at : at + half].view(numbers.dtype)[...] = filled
     out = whole[:, spec.head_nbytes :].reshape(blocks, groups, spec.group_nbytes)
     quants = ROWS * spec.group * spec.bits // 8
     # Codes past the last input or row have scale, minimum or activation zero: any code will do.
@@ -174,17 +185,17 @@ def _pack_block(q: Quantized, spec: PackedFormat) -> Bytes:
     quads = np.ascontiguousarray(full).view(np.uint32)[..., 0]  # four codes move as one
     out[:, :, :quants].view(np.uint32).reshape(target.shape[:-1])[...] = quads.transpose(0, 2, 3, 1)
     end = quants + ROWS * spec.scale_nbytes
-    out[:, :, quants:end] = _scale_bytes(q.scales, blocks, spec)
+    wide = np.float32 if spec.wide else np.float16
+    out[:, :, quants:end] = _scale_bytes(q.scales, blocks, np.uint8 if spec.centred else wide)
     if q.minimums is not None:
-        out[:, :, end:] = _scale_bytes(q.minimums, blocks, spec)
+        out[:, :, end:] = _scale_bytes(q.minimums, blocks, np.int8 if spec.centred else wide)
     return whole.reshape(-1)
 
 
-def _scale_bytes(scales: Floats, blocks: int, spec: PackedFormat) -> Bytes:
+def _scale_bytes(scales: Floats, blocks: int, dtype: type[np.generic]) -> Bytes:
     """[rows, groups] to the bytes of [block, group, row]."""
     full = _fill(scales, blocks * ROWS, scales.shape[1])
     ordered = full.reshape(blocks, ROWS, -1).transpose(0, 2, 1)
-    dtype = np.uint8 if spec.nested else np.float32 if spec.wide else np.float16
     return np.ascontiguousarray(ordered, dtype=dtype).view(np.uint8)
 
 

@@ -1,6 +1,6 @@
 """How float weights become codes, scales and minimums.
 
->>> codes, scales, minimums, units = quantize_rows(weight, PackedFormat.parse("q4g32m.u8"))
+>>> codes, scales, centres, units, shifts = quantize_rows(weight, PackedFormat.parse("q4g32c"))
 
 Scales are rounded to the precision they are stored in before the codes are chosen, so what the
 codes mean is exactly what the kernels compute.
@@ -31,21 +31,22 @@ class Quantized(NamedTuple):
     """What `penlight.quantize.pack` takes: the fields of a format's weights.
 
     ``codes`` uint8 [rows, inputs]; ``scales`` and ``minimums`` (None for a format without) float32
-    [rows, groups]. A format with ``.u8`` has ``units`` float32 [2, rows], of scales and of
-    minimums, and its scales and minimums are whole multiples of them, 0 to 255.
+    [rows, groups]. In ``q4g32c`` the minimums are centres; they and the scales are whole, and rows
+    have ``units`` float32 [rows] and ``shifts`` int32 [rows].
     """
 
     codes: Codes
     scales: Floats
     minimums: Floats | None = None
     units: Floats | None = None
+    shifts: NDArray[np.int32] | None = None
 
 
 def quantize_rows(values: Floats, format: PackedFormat) -> Quantized:
     """Quantise ``values`` [rows, inputs], inputs a multiple of the group.
 
-    With minimums, or 4 bits: what a few steps of least squares find; 8 bits without: from the
-    largest magnitude. Raises `UnsupportedError` for values that are not finite.
+    With minimums or centres, or 4 bits: what a few steps of least squares find; 8 bits without:
+    from the largest magnitude. Raises `UnsupportedError` for values that are not finite.
     """
     rows, inputs = values.shape
     if inputs % format.group:
@@ -53,14 +54,14 @@ def quantize_rows(values: Floats, format: PackedFormat) -> Quantized:
             f"[quantize] expected a multiple of {format.group} inputs but got {inputs}; pad them"
         )
     grouped = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, format.group)
-    limit = 1e38 if format.wide or format.nested else 65504.0  # of what the scales can hold
+    limit = 1e38 if format.wide or format.centred else 65504.0  # of what the scales can hold
     largest = max(grouped.max(initial=0), -grouped.min(initial=0))
     if not largest <= limit:
         raise UnsupportedError(
             f"[quantize] expected finite weights up to {limit:g} but got {largest:g}; keep this "
             "tensor in f32"
         )
-    if format.minimum:
+    if format.minimum or format.centred:
         return _affine(grouped.reshape(rows, inputs), format)
     if format.bits == 8:
         codes, scales = _by_magnitude(grouped, format)
@@ -128,7 +129,8 @@ def _affine(values: Floats, format: PackedFormat) -> Quantized:
     rows, inputs = values.shape
     codes = np.empty((rows, inputs), np.uint8)
     scales = np.empty((rows, inputs // format.group), np.float32)
-    minimums, units = np.empty_like(scales), np.empty((2, rows), np.float32)
+    minimums = np.empty_like(scales)
+    units, shifts = np.empty(rows, np.float32), np.empty(rows, np.int32)
     step = max(_TILE // max(inputs, 1), 1)
     space = np.empty((2, format.group, step * scales.shape[1]), np.float32)
     for first in range(0, rows, step):
@@ -138,10 +140,13 @@ def _affine(values: Floats, format: PackedFormat) -> Quantized:
         with np.errstate(over="ignore", invalid="ignore"):  # such fits are not taken
             tile.solve()
         codes[part] = tile.codes.astype(np.uint8).T.reshape(-1, inputs)
-        scales[part], minimums[part], units[:, part] = tile.scales, tile.minimums, tile.units
+        scales[part], minimums[part] = tile.scales, tile.minimums
+        units[part], shifts[part] = tile.units, tile.shifts
+    if format.centred:
+        return Quantized(codes, scales, minimums, units, shifts)
     if format.zero:
         codes += np.uint8(format.zero)
-    return Quantized(codes, scales, minimums, units if format.nested else None)
+    return Quantized(codes, scales, minimums)
 
 
 class _Fit(NamedTuple):
@@ -157,7 +162,7 @@ class _Tile:
 
     For fixed codes q the best scale and minimum of weights x are those of linear regression,
     cov(q, x) / var(q) and mean(x) - scale * mean(q); for a fixed scale and minimum the best codes
-    are the nearest ones. These two steps alternate.
+    are the nearest ones. These two steps alternate. A centre is the minimum plus 8 scales.
     """
 
     def __init__(self, groups: Floats, space: Floats, rows: int, format: PackedFormat) -> None:
@@ -168,7 +173,7 @@ class _Tile:
         np.copyto(self.x, groups.T)
         self.mean = np.divide(self.x, self.size, out=self.codes).sum(axis=0)
         self.x -= self.mean
-        self.units = np.zeros((2, rows), np.float32)
+        self.units, self.shifts = np.zeros(rows, np.float32), np.zeros(rows, np.int32)
 
     def solve(self) -> None:
         fit = self._best_guess()
@@ -180,8 +185,6 @@ class _Tile:
 
     def _best_guess(self) -> _Fit:
         low, high = self.x.min(axis=0) + self.mean, self.x.max(axis=0) + self.mean
-        if self.format.nested:
-            low = np.minimum(low, 0)
         step = high / self.top - low / self.top
         best = _Fit(step, (self.mean - low) * _inverse(step), np.full_like(low, -np.inf))
         for span in _SPANS:
@@ -198,25 +201,33 @@ class _Tile:
     def _minimum(self, scale: Floats, fit: _Fit) -> Floats:
         """The best one for a fit's codes, if their scale is this one."""
         minimum: Floats = self.mean - scale * fit.mean_code
-        return np.minimum(minimum, np.float32(0)) if self.format.nested else minimum
+        return minimum
 
     def _store(self, fit: _Fit) -> tuple[Floats, Floats]:
         """Takes scales, then the minimums that suit what became of them; both as read back."""
-        if not self.format.nested:
+        if not self.format.centred:
             scale = _stored(fit.scale, self.format)
             minimum = _stored(self._minimum(scale, fit), self.format)
             self.scales, self.minimums = (a.reshape(self.rows, -1) for a in (scale, minimum))
             return scale, minimum
-        self.scales, self.units[0] = self._in_units(fit.scale)
-        scale = (self.scales * self.units[0][:, None]).reshape(-1)
-        self.minimums, self.units[1] = self._in_units(self._minimum(scale, fit))
-        return scale, (self.minimums * self.units[1][:, None]).reshape(-1)
+        zero = np.float32(self.format.zero)
+        centres = np.abs(self._minimum(fit.scale, fit) + zero * fit.scale)
+        # A unit in which both the largest scale and, shifted, the largest centre have a number.
+        most = centres.reshape(self.rows, -1).max(axis=1)
+        unit = np.maximum(fit.scale.reshape(self.rows, -1).max(axis=1) / 255, most / (127 << 7))
+        self.units = np.maximum(unit, np.float32(1e-38))
+        _, exponents = np.frexp(most / (np.float32(127.5) * self.units))
+        self.shifts = np.clip(exponents, 0, 7).astype(np.int32)
+        step = np.ldexp(self.units, self.shifts)
+        self.scales = self._whole(fit.scale, self.units, 0, 255)
+        scale = (self.scales * self.units[:, None]).reshape(-1)
+        self.minimums = self._whole(self._minimum(scale, fit) + zero * scale, step, -128, 127)
+        return scale, (self.minimums * step[:, None]).reshape(-1) - zero * scale
 
-    def _in_units(self, values: Floats) -> tuple[Floats, Floats]:
-        """Numbers of one sign [groups] as multiples [rows, groups] of units [rows]."""
-        rows = values.reshape(self.rows, -1)
-        unit = np.where(rows.sum(axis=1) < 0, rows.min(axis=1), rows.max(axis=1)) / np.float32(255)
-        return np.clip(np.rint(rows * _inverse(unit)[:, None]), 0, 255), unit
+    def _whole(self, values: Floats, units: Floats, least: int, most: int) -> Floats:
+        """Numbers [groups] as multiples [rows, groups] of units [rows]."""
+        numbers: Floats = np.rint(values.reshape(self.rows, -1) * _inverse(units)[:, None])
+        return np.clip(numbers, least, most, out=numbers)
 
     def _round(self, scale: Floats, minimum: Floats) -> None:
         inverse = _inverse(scale)
@@ -230,16 +241,7 @@ class _Tile:
         square = np.einsum("ij,ij->j", self.codes, self.codes)
         mean_code = self.codes.sum(axis=0) / self.size
         scale = product / np.maximum(square - self.size * mean_code * mean_code, 0.5)
-        gain = scale * product
-        if self.format.nested:
-            positive = self.mean > scale * mean_code
-            if positive.any():  # such minimums are not in the format: regress through zero
-                product += self.size * self.mean * mean_code
-                through = product / np.maximum(square, 1)
-                scale = np.where(positive, through, scale)
-                through_gain = through * product - self.size * self.mean * self.mean
-                gain = np.where(positive, through_gain, gain)
-        return _Fit(scale, mean_code, gain)
+        return _Fit(scale, mean_code, scale * product)
 
 
 def _choose(where: NDArray[np.bool_], first: _Fit, second: _Fit) -> _Fit:
