@@ -1,6 +1,6 @@
 """What drafts gain where a text repeats its prompt, and cost where it does not.
 
-    python bench/speculation.py MODEL.pte [--threads N] [--rounds N]
+    python bench/speculation.py MODEL.pte [--threads N] [--rounds N] [--json]
 
 Answers with and without drafts take turns, so that both see the same machine; speeds are medians
 over the rounds. Answers are compared token by token: they must be equal.
@@ -9,10 +9,11 @@ over the rounds. Answers are compared token by token: they must be equal.
 from __future__ import annotations
 
 import argparse
+import json
 from statistics import median
 
 from penlight import LLM
-from penlight.llm import Answer
+from penlight.llm import Answer, Statistics
 
 TEXT = """\
 The goverment of the country decided to build a new library in the centre of the city. The building
@@ -31,22 +32,33 @@ LENGTH = 160  # tokens of an answer
 
 def main() -> None:
     """Print one line for each prompt and way of sampling."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="only greedy answers, a line of JSON")
     options = parser.parse_args()
-    print(f"{'':32}{'without':>10}{'with':>10}{'ratio':>8}  drafts that came true")
     with LLM(options.model, threads=options.threads) as llm:
+        if options.json:
+            values: dict[str, float] = {}
+            for name, text in PROMPTS.items():
+                found = compare(llm, name, text, 0.0, options.rounds)[0]
+                values |= {f"{name.split()[0]}_{key}": value for key, value in found.items()}
+            print(json.dumps({"measure": "drafting", **values}))
+            return
+        print(f"{'':32}{'without':>10}{'with':>10}{'ratio':>8}  drafts that came true")
         for name, text in PROMPTS.items():
             for temperature in (0.0, 0.8):
-                compare(
-                    llm, f"{name}, temperature {temperature}", text, temperature, options.rounds
-                )
+                found, s = compare(llm, name, text, temperature, options.rounds)
+                speeds = f"{found['without']:10.1f}{found['with']:10.1f}{found['ratio']:8.2f}"
+                drafts = f"{s.accepted_tokens} of {s.drafted_tokens}, {s.generated_tokens} tokens"
+                print(f"{f'{name}, temperature {temperature}':32}{speeds}  {drafts}")
 
 
-def compare(llm: LLM, name: str, text: str, temperature: float, rounds: int) -> None:
-    """Measure one prompt, with and without in turns."""
+def compare(
+    llm: LLM, name: str, text: str, temperature: float, rounds: int
+) -> tuple[dict[str, float], Statistics]:
+    """One prompt, with and without in turns: speeds and their ratio, and what became of drafts."""
     speeds: dict[str, list[float]] = {"off": [], "auto": []}
     answers: dict[str, Answer] = {}
     for _ in range(rounds):
@@ -61,13 +73,12 @@ def compare(llm: LLM, name: str, text: str, temperature: float, rounds: int) -> 
             measured.append(answers[mode].statistics.decode_speed)
     if answers["off"].tokens != answers["auto"].tokens:
         raise SystemExit(f"{name}: expected the same answer with drafts but got another")
-    off, auto = median(speeds["off"]), median(speeds["auto"])
-    ratio = median(b / a for a, b in zip(*speeds.values(), strict=True))
-    s = answers["auto"].statistics
-    print(
-        f"{name:32}{off:10.1f}{auto:10.1f}{ratio:8.2f}  {s.accepted_tokens} of {s.drafted_tokens}, "
-        f"{s.generated_tokens} tokens"
-    )
+    found = {
+        "without": median(speeds["off"]),
+        "with": median(speeds["auto"]),
+        "ratio": median(b / a for a, b in zip(*speeds.values(), strict=True)),
+    }
+    return found, answers["auto"].statistics
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """How fast a model runs while something else keeps one processor busy.
 
-    python bench/uneven.py MODEL.pte [--threads N] [--rounds N]
+    python bench/uneven.py MODEL.pte [--threads N ...] [--rounds N] [--json]
 
 A process that computes without end is bound to the last processor that this one may use, or not
-there, by turns; decode and prefill are measured with all threads and with one. Speeds are medians
-over the rounds. Linux only.
+there, by turns; decode and prefill are measured with one thread and with all, or as told. Speeds
+are medians over the rounds. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -27,18 +28,27 @@ def main() -> None:
     """Print one line for each kind of work and number of threads."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    usual = sorted({1, len(os.sched_getaffinity(0))})
+    parser.add_argument("--threads", type=int, nargs="+", default=usual, metavar="N")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="lines of JSON in place of the table")
     options = parser.parse_args()
-    print(f"{'tokens a second':24}{'quiet':>10}{'uneven':>10}{'ratio':>8}")
-    for threads in sorted({1, options.threads}):
+    if not options.json:
+        print(f"{'tokens a second':24}{'quiet':>10}{'uneven':>10}{'ratio':>8}")
+    for threads in options.threads:
         with LLM(options.model, threads=threads) as llm:
             speed(llm)
             rounds = [(speed(llm), uneven_speed(llm)) for _ in range(options.rounds)]
+        values: dict[str, float] = {"threads": threads}
         for index, name in enumerate(("decode", "prefill")):
             quiet, uneven = (median(each[kind][index] for each in rounds) for kind in (0, 1))
+            values |= {f"{name}_quiet": quiet, f"{name}_uneven": uneven}
+            values[f"{name}_ratio"] = uneven / quiet
             label = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
-            print(f"{label:24}{quiet:10.1f}{uneven:10.1f}{uneven / quiet:8.2f}", flush=True)
+            if not options.json:
+                print(f"{label:24}{quiet:10.1f}{uneven:10.1f}{uneven / quiet:8.2f}", flush=True)
+        if options.json:
+            print(json.dumps({"measure": "busy core", **values}))
 
 
 def speed(llm: LLM) -> tuple[float, float]:
