@@ -18,11 +18,14 @@ AIMED = {  # times the fastest peer, by model and threads
 }
 KEPT = 2.5  # times llama.cpp, decoding its own file
 BANDWIDTH_SHARE = 0.85
-READY_S, PRIVATE_MB = 0.3, 30.0
+READY_S, CHAT_READY_S, PRIVATE_MB = 0.3, 0.15, 30.0
 FAR_SHARE = 0.8
+DRAFTING = {"edit": ("a text to edit", 1.8), "write": ("a text that does not repeat", 0.97)}
+BUSY_SHARE = 0.5
 EXPORT_S = {"smollm2": 10.0, "llama1b": 45.0}
 EXPORT_MB = 1000.0
 POSITIONS = 513  # tokens in the cache at the peak
+CHAT_POSITIONS = 32  # the same of bench/load.py, at most
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def aims(figures: Figures, records: Mapping[str, Mapping[str, Any]]) -> list[Rea
         *bandwidth(figures, records),
         *starting(figures, records),
         *far(figures),
+        *drafting(figures),
+        *busy(figures),
         *exporting(records),
     ]
 
@@ -119,53 +124,88 @@ def bandwidth(figures: Figures, records: Mapping[str, Mapping[str, Any]]) -> Ite
 
 def starting(figures: Figures, records: Mapping[str, Mapping[str, Any]]) -> Iterator[Reached]:
     """What a warm 1B file costs: the worst of our forms and numbers of threads."""
-    names = ("penlight-q4-q4", "penlight-q4-q8")
+    forms = ("q4-q4", "q4-q8")
+    ways = (
+        ("penlight", "", "Python", READY_S, POSITIONS),
+        ("start", "-cpp", "the C++ runner", CHAT_READY_S, CHAT_POSITIONS),
+    )
+    for prefix, ending, way, ready, positions in ways:
+        head, both = f"{spelt('llama1b')}, warm: ", [f"{prefix}-{form}" for form in forms]
+        yield Reached(
+            f"ready{ending}", f"{head}s from process start to ready in {way}", ready,
+            worst(figures, "ready_s", *both), "the worst of both forms", True, 3,
+        )  # fmt: skip
+        yield Reached(
+            f"private{ending}", f"{head}private MB after load in {way}", PRIVATE_MB,
+            worst(figures, "private_mb", *both), "the worst of both forms", True, 1,
+        )  # fmt: skip
+        for form, name in zip(forms, both, strict=True):
+            size = records.get(f"export penlight-{form} llama1b", {}).get("size_mb")
+            peak = worst(figures, "peak_mb", name)
+            if size and peak:
+                yield Reached(
+                    f"peak{ending}",
+                    f"{head}peak RSS in MB in {way}, {form[-2:]} head: file + 10 % + cache in use",
+                    1.1 * size + cache_mb("llama1b", positions), peak,
+                    f"the file has {size:.0f} MB", True, 0,
+                )  # fmt: skip
 
-    def worst(measure: str) -> float | None:
-        found = [figures.get(name, "llama1b", threads, measure) for name in names
-                 for threads in (1, 2)]  # fmt: skip
-        return max((spread.median for spread in found if spread), default=None)
 
-    head = f"{spelt('llama1b')}, warm: "
-    yield Reached(
-        "ready", head + "s from process start to ready in Python", READY_S, worst("ready_s"),
-        "the worst of both forms", True, 3,
-    )  # fmt: skip
-    yield Reached(
-        "private", head + "private MB after load", PRIVATE_MB, worst("private_mb"),
-        "the worst of both forms", True, 1,
-    )  # fmt: skip
-    for name in names:
-        size = records.get(f"export {name} llama1b", {}).get("size_mb")
-        peaks = [figures.get(name, "llama1b", threads, "peak_mb") for threads in (1, 2)]
-        peak = max((spread.median for spread in peaks if spread), default=None)
-        if size and peak:
-            allowed = 1.1 * size + cache_mb("llama1b")
-            yield Reached(
-                "peak", head + f"peak RSS in MB, {name[-2:]} head: file + 10 % + cache in use",
-                allowed, peak, f"the file has {size:.0f} MB", True, 0,
-            )  # fmt: skip
+def worst(figures: Figures, measure: str, *names: str) -> float | None:
+    """The most of some runs with the 1B shape."""
+    found = [figures.get(name, "llama1b", threads, measure) for name in names for threads in (1, 2)]
+    return max((spread.median for spread in found if spread), default=None)
 
 
-def cache_mb(model: str) -> float:
-    """Keys and values in float16 of the longest conversation that was measured."""
+def cache_mb(model: str, positions: int) -> float:
+    """Keys and values in float16 of that many tokens."""
     config = json.loads((checkpoint(model) / "config.json").read_text())
     width = config["num_key_value_heads"] * config["head_dim"]
-    return float(config["num_hidden_layers"] * 2 * width * 2 * POSITIONS / 1e6)
+    return float(config["num_hidden_layers"] * 2 * width * 2 * positions / 1e6)
 
 
 def far(figures: Figures) -> Iterator[Reached]:
-    for threads in (1, 2):
-        near = figures.get("penlight-q4-q4", "smollm2", threads, "decode 100")
-        deep = figures.get("penlight-q4-q4", "smollm2", threads, "decode 4000")
-        yield Reached(
-            "far",
-            f"{spelt('smollm2')} decode at position 4,000, {spell_threads(threads)}: share of "
-            "position 100",
-            FAR_SHARE,
-            deep.median / near.median if near and deep else None,
-            f"tokens/s {deep.median:.0f} of {near.median:.0f}" if near and deep else "",
-        )
+    caches = (("far", "", "penlight-q4-q4"), ("far-int8", " int8 cache,", "penlight-int8-cache"))
+    for id, cache, name in caches:
+        for threads in (1, 2):
+            near = figures.get(name, "smollm2", threads, "decode 100")
+            deep = figures.get(name, "smollm2", threads, "decode 4000")
+            yield Reached(
+                id,
+                f"{spelt('smollm2')} decode at position 4,000,{cache} {spell_threads(threads)}: "
+                "share of position 100",
+                FAR_SHARE,
+                deep.median / near.median if near and deep else None,
+                f"tokens/s {deep.median:.0f} of {near.median:.0f}" if near and deep else "",
+            )
+
+
+def drafting(figures: Figures) -> Iterator[Reached]:
+    for text, (spelt_text, aim) in DRAFTING.items():
+        yield ratio_of(
+            figures, "drafting", 1, text, ("with", "without"), f"drafting-{text}", aim,
+            f"{spelt('smollm2')} drafting, {spelt_text}, 1 thread: times the speed without",
+        )  # fmt: skip
+
+
+def busy(figures: Figures) -> Iterator[Reached]:
+    for work in ("decode", "prefill"):
+        yield ratio_of(
+            figures, "busy-core", 2, work, ("uneven", "quiet"), f"busy-{work}", BUSY_SHARE,
+            f"{spelt('smollm2')} {work}, 2 threads, one core busy: share of the speed without",
+        )  # fmt: skip
+
+
+def ratio_of(
+    figures: Figures, own: str, threads: int, what: str, pair: tuple[str, str], id: str, aim: float,
+    text: str,
+) -> Reached:  # fmt: skip
+    """A ratio that a program of own.py took, with the two speeds."""
+    ratio, *speeds = (
+        figures.get(own, "smollm2", threads, f"{what}_{name}") for name in ("ratio", *pair)
+    )
+    detail = " beside ".join(f"{speed.median:.0f}" for speed in speeds if speed)
+    return Reached(id, text, aim, ratio.median if ratio else None, detail and f"tokens/s {detail}")
 
 
 def exporting(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Reached]:

@@ -90,10 +90,11 @@ def meta_checkpoint(model: str) -> Path:
     return LAB / "checkpoints" / f"{model}-meta"
 
 
-_QUANT = {
+_FLAGS = {
     "penlight-keep": ("--quant", "keep"),
     "penlight-q4-q8": ("--quant", "q4", "--embedding-quant", "q8"),
     "penlight-q4-q4": ("--quant", "q4", "--embedding-quant", "q4"),
+    "penlight-int8-cache": ("--quant", "q4", "--embedding-quant", "q4", "--cache", "int8"),
 }
 
 
@@ -101,7 +102,7 @@ def _penlight(it: Contender, model: str) -> list[Command]:
     source = gguf_file() if it.name == "penlight-keep" else checkpoint(model)
     program = Path(sys.executable).with_name("penlight")
     output = str(it.file(model))
-    return [[str(program), "export", str(source), "--output", output, *_QUANT[it.name]]]
+    return [[str(program), "export", str(source), "--output", output, *_FLAGS[it.name]]]
 
 
 def _executorch(it: Contender, model: str) -> list[Command]:
@@ -177,6 +178,13 @@ CONTENDERS: Sequence[Contender] = (
         flags=("--speculation", "auto"),
         file_of="penlight-q4-q8",
         depth=False,
+    ),
+    Contender(
+        "penlight-int8-cache",
+        "Penlight `q4`, 4-bit head, int8 cache",
+        "penlight",
+        SMOLLM2,
+        holds=(OURS_4, OURS_4 + "; tied"),
     ),
     Contender(
         "penlight-keep",

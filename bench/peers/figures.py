@@ -31,7 +31,7 @@ def latest(lines: Iterable[str]) -> list[dict[str, Any]]:
 class Figures:
     """What was measured, asked for by contender, model, threads and name.
 
-    Names: "prefill 512", "decode 4" (the position), the fields of "load" and "memory", "read
+    Names: "prefill 512", "decode 4" (the position), the fields of all other measures, "read
     beside" (GB/s that the machine read right before and after, their mean), and "decode 4 per GB"
     (tokens for each GB that it could have read meanwhile).
     """
@@ -107,8 +107,9 @@ def gist(line: Line) -> str:
     if "error" in line:
         return str(line["error"]).splitlines()[-1]
     parts = [
-        f"{name} {value:.0f}"
+        f"{name} {value:.{0 if value >= 10 else 2}f}"
         for name, value in values_of(line)
-        if name.startswith(("prefill", "decode", "peak")) and not name.endswith("per GB")
+        if name.startswith(("prefill", "decode", "ready", "peak", "edit", "write"))
+        and not name.endswith("per GB")
     ]
     return ", ".join(parts) + (" (noisy)" if line.get("noisy") else "")

@@ -44,11 +44,17 @@ are the least and the most.
   loaded model.
 - *Private* is memory after load that no other process shares: private clean and dirty pages.
   *Peak RSS* is the most resident memory of the whole run, mapped weights included.
+- *In the C++ runner* is `examples/cpp`'s `chat`, compiled here: a start that does not count, then
+  the median of five, each with 8 tokens behind a line of text (`bench/load.py`).
 - Prompts are the same token ids, but for ExecuTorch, whose runner takes text: words of one token
   each, and their count is checked. What its tokenizer costs is part of its time.
 - Penlight's drafting from the text so far is off but in the row that names it, and no ratio is
   taken of that row: what a model writes behind four arbitrary tokens repeats itself, which drafting
-  gains from more than from ordinary text.
+  gains from more than from ordinary text. What it gains on a text to edit and costs on a story is
+  measured by itself, greedily, with and without in turns (`bench/speculation.py`).
+- *One core busy* is a process that computes without end on the last of them, there and not there in
+  turns (`bench/uneven.py`). Its work counts as the run's own, not as that of others.
+- The int8 cache is a file of its own, and no peer is compared with it.
 
 What is equal and what is not: all engines multiply 4-bit weights in groups of 32 in the layers
 of the transformer, by activations that ExecuTorch, llama.cpp, ONNX Runtime (accuracy level 4) and
@@ -349,8 +355,8 @@ def commands_section(records: Records, figures: Figures) -> Iterator[str]:
                 pip = f"LAB/environments/{name}/bin/python -m pip"
                 yield f"{given}{pip} {without_paths(shlex.join(step))}"
     for key, record in records.items():
-        if key.startswith("export"):
-            yield from record["command"]
+        if key.startswith(("export", "chat")):
+            yield from record.get("command", ())
     yield from figures.commands().values()
     yield "```\n"
 

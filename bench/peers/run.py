@@ -22,6 +22,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,25 @@ from contenders import BOTH, CONTENDERS, MODELS, Command, Contender, checkpoint,
 from environments import ENVIRONMENTS, install
 from figures import gist, latest
 from lab import HERE, LAB, ROOT, Ran, Records, last_lines, run, say, wait_for_quiet
+from load import compile_command
+from own import CHAT, OWN
 
 ROUNDS = LAB / "rounds.jsonl"
 PAGE = ROOT / "docs" / "benchmarks.md"
 LIMIT_S = 300  # of one measurement
 DEPTH_ROUNDS = 1  # rounds that go to position 4,000 too, at two repeats and minutes each
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that measures. name: of a contender, or of own.py's."""
+
+    name: str
+    model: str
+    threads: int
+    depth: bool
+    command: Command
+    isolated: bool  # in an environment that is not ours
 
 
 def main() -> None:
@@ -61,6 +77,7 @@ def main() -> None:
             if model in contender.models:
                 make_file(contender, model, options, records)
     if options.rounds:
+        make_chat(records)
         measure(usable, options, records)
     rounds = latest(ROUNDS.read_text().splitlines()) if ROUNDS.exists() else []
     options.page.write_text(page.write(records.values, rounds), encoding="utf-8")
@@ -131,6 +148,21 @@ def record_tools(records: Records, measuring: bool) -> None:
         "shipped_mb": size_mb(checkpoints.gguf_file()),
     }
     records.put("machine", record)
+
+
+def make_chat(records: Records) -> None:
+    """The C++ example, or the reason why it is not measured."""
+    CHAT.unlink(missing_ok=True)
+    try:
+        command = compile_command(CHAT)
+    except SystemExit as missing:
+        records.put("chat", {"error": str(missing)})
+        return
+    done = run("chat", command)
+    record: dict[str, Any] = {"command": shown([command])}
+    if done.code:
+        record["error"] = last_lines(done.output) or f"exit status {done.code}"
+    records.put("chat", record)
 
 
 def make_checkpoints(model: str) -> None:
@@ -257,24 +289,25 @@ def measure(chosen: Sequence[Contender], options: argparse.Namespace, records: R
     for number in range(first, first + options.rounds):
         for threads in options.threads:
             probe(session, number, threads)
-        for contender, model, threads, depth in plan(chosen, options, number, records):
+        jobs = plan(chosen, options, number, records)
+        for job in chain(jobs, own_jobs(chosen, options, records)):
             line = {
                 "session": session,
                 "round": number,
-                "contender": contender.name,
-                "model": model,
-                "threads": threads,
-                "depth": depth,
+                "contender": job.name,
+                "model": job.model,
+                "threads": job.threads,
+                "depth": job.depth,
             }
-            line |= attempt(contender, model, threads, depth)
+            line |= attempt(job)
             append(line)
-            name = f"{contender.name} {model} {threads} threads"
-            say(f"round {number}: {name}{' depth' if depth else ''}: {gist(line)}")
+            name = f"{job.name} {job.model} {job.threads} threads"
+            say(f"round {number}: {name}{' depth' if job.depth else ''}: {gist(line)}")
 
 
 def plan(
     chosen: Sequence[Contender], options: argparse.Namespace, number: int, records: Records
-) -> Iterator[tuple[Contender, str, int, bool]]:
+) -> Iterator[Job]:
     """The runs of one round: contenders follow each other with the same model and threads."""
     for depth in (False, True):
         if depth and (options.skip_depth or number > DEPTH_ROUNDS):
@@ -286,26 +319,44 @@ def plan(
                 for contender in chosen:
                     if model not in contender.models or (depth and not contender.depth):
                         continue
-                    owner = contender.file_of or contender.name
-                    if "error" in records.get(f"export {owner} {model}"):
-                        continue
-                    if contender.file(model).exists():
-                        yield contender, model, threads, depth
+                    if has_file(contender, model, records):
+                        command = contender.drive(model, threads, depth)
+                        isolated = not contender.ours
+                        yield Job(contender.name, model, threads, depth, command, isolated)
 
 
-def attempt(contender: Contender, model: str, threads: int, depth: bool) -> dict[str, Any]:
-    """One run of a driver, again if others disturbed it."""
-    command = contender.drive(model, threads, depth)
+def own_jobs(
+    chosen: Sequence[Contender], options: argparse.Namespace, records: Records
+) -> Iterator[Job]:
+    """What only ours is measured at, with the models and threads that were asked for."""
+    for own in OWN:
+        wanted = own.contender in chosen and own.model in options.models
+        if not wanted or own.threads not in options.threads:
+            continue
+        possible = CHAT.exists() or str(CHAT) not in own.flags
+        if possible and has_file(own.contender, own.model, records):
+            yield Job(own.name, own.model, own.threads, False, own.command(), False)
+
+
+def has_file(contender: Contender, model: str, records: Records) -> bool:
+    """Whether there is one, and its exporter did not fail the last time."""
+    owner = contender.file_of or contender.name
+    failed = "error" in records.get(f"export {owner} {model}")
+    return not failed and contender.file(model).exists()
+
+
+def attempt(job: Job) -> dict[str, Any]:
+    """One run of a program that measures, again if others disturbed it."""
     for _ in range(2):
         wait_for_quiet()
-        before = probe_machine(threads)
-        name = f"measure-{contender.name}-{model}"
-        done = run(name, command, limit_s=LIMIT_S, isolated=not contender.ours)
-        after = probe_machine(threads)
+        before = probe_machine(job.threads)
+        name = f"measure-{job.name}-{job.model}"
+        done = run(name, job.command, limit_s=LIMIT_S, isolated=job.isolated)
+        after = probe_machine(job.threads)
         if done.code or not done.noisy:
             break
     measures = [json.loads(each) for each in done.output.splitlines() if each.startswith('{"mea')]
-    line = {"command": page.spell_command(command), "measures": measures} | done.cost()
+    line = {"command": page.spell_command(job.command), "measures": measures} | done.cost()
     line["read_gbs"] = [found["read_gbs"] for found in (before, after) if found]
     return line | {"error": last_lines(done.output) or "no output"} if done.code else line
 

@@ -15,8 +15,10 @@ import figures
 import lab
 import page
 import protocol
-from aims import Reached, bandwidth
+import speculation
+from aims import DRAFTING, Reached, aims, bandwidth
 from contenders import BY_NAME, CONTENDERS
+from own import CHAT, OWN
 
 
 def line(contender: str, round: int, threads: int = 1, **values: Any) -> dict[str, Any]:
@@ -83,9 +85,9 @@ def test_a_share_of_the_bandwidth_is_that_of_the_same_moment() -> None:
         for i, (speed, read) in enumerate(runs, 1)
     ]
     records = {"export penlight-q4-q4 llama1b": {"weights_mb": 700.0}}
-    reached = list(bandwidth(figures.Figures(lines), records))
-    assert [it.value for it in reached] == [None, pytest.approx(0.7), None, None]
-    assert reached[1].detail == "700 MB a token; 50.0 GB/s beside"
+    shares = list(bandwidth(figures.Figures(lines), records))
+    assert [it.value for it in shares] == [None, pytest.approx(0.7), None, None]
+    assert shares[1].detail == "700 MB a token; 50.0 GB/s beside"
 
 
 def test_a_missed_aim_stands_with_its_cause() -> None:
@@ -118,6 +120,98 @@ def test_every_peer_is_compared_with_one_of_ours() -> None:
         assert contender.ours != bool(contender.beside)
         assert contender.ours or BY_NAME[contender.beside].ours
         assert not contender.file_of or contender.file_of in BY_NAME
+
+
+def own_line(name: str, round: int, threads: int = 1, **values: Any) -> dict[str, Any]:
+    """A run of a program that only ours is measured at."""
+    own = next(it for it in OWN if it.name == name)
+    measures = [{"measure": name, **values}]
+    return line(name, round, threads, decode=[1.0]) | {"model": own.model, "measures": measures}
+
+
+def reached(lines: list[dict[str, Any]], id: str) -> list[Reached]:
+    return [it for it in aims(figures.Figures(lines), {}) if it.id == id]
+
+
+def test_the_start_in_cpp_is_that_of_the_worst_form_and_number_of_threads() -> None:
+    lines = [
+        own_line("start-q4-q4", 1, 1, ready_s=0.02, private_mb=4.0, peak_mb=700.0),
+        own_line("start-q4-q8", 1, 1, ready_s=0.03, private_mb=5.0, peak_mb=800.0),
+        own_line("start-q4-q4", 1, 2, ready_s=0.2, private_mb=3.0, peak_mb=700.0),
+    ]
+    (ready,), (private,) = reached(lines, "ready-cpp"), reached(lines, "private-cpp")
+    assert (ready.value, ready.aim, ready.missed) == (0.2, 0.15, True)
+    assert (private.value, private.aim, private.missed) == (5.0, 30.0, False)
+
+
+def test_an_int8_cache_is_held_against_its_own_beginning() -> None:
+    deep = {"measure": "decode", "position": 4000, "tokens": 48, "speeds": [60.0]}
+    near = {"measure": "decode", "position": 100, "tokens": 48, "speeds": [100.0]}
+    run = line("penlight-int8-cache", 1, decode=[1.0]) | {"depth": True, "measures": [near, deep]}
+    found = reached([run], "far-int8")
+    assert [it.value for it in found] == [pytest.approx(0.6), None]
+    assert all(it.value is None for it in reached([run], "far"))
+    text = page.write({}, [run])
+    assert "| Penlight `q4`, 4-bit head, int8 cache | 100 | 60.0 | 60% |" in text
+
+
+def test_drafting_has_an_aim_where_it_gains_and_one_where_it_costs() -> None:
+    values: dict[str, Any] = {
+        "edit_ratio": 1.9,
+        "edit_with": 190.0,
+        "edit_without": 100.0,
+        "write_ratio": 0.9,
+    }
+    lines = [own_line("drafting", 1, **values)]
+    (edit,), (story,) = reached(lines, "drafting-edit"), reached(lines, "drafting-write")
+    assert (edit.value, edit.missed, edit.detail) == (1.9, False, "tokens/s 190 beside 100")
+    assert (story.value, story.missed) == (0.9, True)
+    assert list(DRAFTING) == [name.split()[0] for name in speculation.PROMPTS]
+
+
+def test_a_busy_core_leaves_a_share_of_decode_and_of_prefill() -> None:
+    lines = [own_line("busy-core", 1, 2, decode_ratio=0.7, prefill_ratio=0.4)]
+    assert [it.missed for it in reached(lines, "busy-decode")] == [False]
+    assert [it.missed for it in reached(lines, "busy-prefill")] == [True]
+
+
+def test_noisy_runs_of_our_own_programs_count_only_where_there_is_no_other() -> None:
+    noisy = own_line("drafting", 1, edit_ratio=1.0) | {"noisy": True}
+    clean = own_line("drafting", 2, edit_ratio=2.0)
+    assert [it.value for it in reached([noisy, clean], "drafting-edit")] == [2.0]
+
+
+def test_a_page_of_rounds_without_our_own_programs_says_so() -> None:
+    text = page.write({}, [line("penlight-q4-q4", 1, decode=[400.0])])
+    for row in ("ready in the C++ runner", "int8 cache, 1 thread", "a text to edit", "core busy"):
+        assert any(row in each and page.MISSING in each for each in text.splitlines()), row
+
+
+@pytest.mark.parametrize("id", ["ready-cpp", "busy-prefill"])
+def test_a_missed_aim_without_a_cause_is_listed_all_the_same(
+    id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "causes.toml").touch()
+    monkeypatch.setattr(page, "HERE", tmp_path)
+    text = page.write({}, [
+        own_line("start-q4-q4", 1, ready_s=9.0),
+        own_line("busy-core", 1, 2, prefill_ratio=0.1),
+    ])  # fmt: skip
+    assert f"({id}): the cause has not been written down yet" in text
+
+
+def test_an_example_that_cannot_be_compiled_is_reported_and_nothing_else_stops() -> None:
+    text = page.write({"chat": {"command": ["c++ chat.cpp"], "error": "no such header"}}, [])
+    assert "chat:\n\n```text\nno such header" in text
+
+
+def test_our_own_programs_run_files_that_are_made() -> None:
+    for own in OWN:
+        assert own.contender in CONTENDERS and own.model in own.contender.models
+        assert own.name not in BY_NAME
+        program = Path(own.command()[1])
+        assert program.is_file() and "--json" in program.read_text()
+    assert {own.name for own in OWN if str(CHAT) in own.flags} == {"start-q4-q4", "start-q4-q8"}
 
 
 def test_the_tokenizer_is_filled_up_to_size_with_its_own_ids_kept() -> None:
