@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -172,16 +173,26 @@ def make_checkpoints(model: str) -> None:
     if not done.exists():
         say(f"making the checkpoint {whole.name}")
         if model == "smollm2":
-            checkpoints.make_smollm2(whole)
+            apart(checkpoints.make_smollm2, whole)
         else:
             make_checkpoints("smollm2")  # the tokenizer is padded from its
-            checkpoints.make_llama1b(whole, checkpoint("smollm2"))
+            apart(checkpoints.make_llama1b, whole, checkpoint("smollm2"))
         done.touch()
     meta = meta_checkpoint(model)
     if not (meta / "complete").exists():
         say(f"making the checkpoint {meta.name}")
-        checkpoints.make_meta(whole, meta)
+        apart(checkpoints.make_meta, whole, meta)
         (meta / "complete").touch()
+
+
+def apart(function: Callable[..., None], *arguments: Path) -> None:
+    """In a process of its own: the system counts the memory of this one as the peak of those it
+    starts."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        sys.exit(f"[bench] expected {function.__name__} to end well; see its message above")
 
 
 def make_file(
