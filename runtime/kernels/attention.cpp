@@ -66,6 +66,7 @@ Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Te
     a.width = keys.size(3);
     a.scale = static_cast<float>(scale);
     a.softcap = static_cast<float>(softcap);
+    a.prefetch_near = ctx.prefetch_near;
     a.window = std::min(window, keys.size(1));
     const AttentionCore& core = *PENLIGHT_SELECT_FLOAT(ctx.isa, attention_core);
     if (a.tokens <= attention_decode_tokens) {

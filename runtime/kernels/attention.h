@@ -29,6 +29,7 @@ struct Attention {
     int64_t tokens, heads, groups, dim, width, start;
     float scale, softcap;
     int64_t window;
+    bool prefetch_near;  // as the context has it
     // Decoding: [chunk][token][head] records: dim weighted values, at the end maximum (over ln 2)
     // and sum.
     float* partial;

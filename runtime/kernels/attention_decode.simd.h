@@ -13,27 +13,34 @@ constexpr int64_t value_block = 16;
 // Heads lie between each other, which no processor foresees: what is needed this many positions
 // later is asked for now, a little at a time.
 constexpr int64_t ahead = 32;
-template <class T> PENLIGHT_INLINE void prefetch(const T* position, int64_t d, int64_t stride) {
+struct Walk {
+    int64_t stride;  // from a position to the next
+    bool near;       // asks into the nearest cache, else into the second one
+};
+template <class T> PENLIGHT_INLINE void ask_for(const T* later, bool near) {
+    near ? __builtin_prefetch(later, 0, 3) : __builtin_prefetch(later, 0, 2);
+}
+template <class T> PENLIGHT_INLINE void prefetch(const T* position, int64_t d, Walk walk) {
     constexpr int64_t line = 64 / sizeof(T);
-    if (2 * lanes >= line || d % line == 0) __builtin_prefetch(position + d + ahead * stride);
+    if (2 * lanes >= line || d % line == 0) ask_for(position + d + ahead * walk.stride, walk.near);
 }
 
 // Rows with a scale lie across lines: their ends would be waited for.
-template <class T> PENLIGHT_INLINE void prefetch_end(const T* row, int64_t dim, int64_t stride) {
-    if constexpr (scaled<T>) __builtin_prefetch(row + dim + 3 + ahead * stride);
+template <class T> PENLIGHT_INLINE void prefetch_end(const T* row, int64_t dim, Walk walk) {
+    if constexpr (scaled<T>) ask_for(row + dim + 3 + ahead * walk.stride, walk.near);
 }
 
 // scores[r][i] = q[r] . key[i] for `lanes` keys, without their scales; past `count` keys the last
 // one is repeated.
 template <int R, class T>
-PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t stride,
-                                 int64_t count, int64_t dim, float* scores) {
+PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, Walk walk, int64_t count,
+                                 int64_t dim, float* scores) {
     V part[R][lanes / quad];
     for (int b = 0; b < lanes / quad; b++) {
         const T* key[quad];
         for (int j = 0; j < quad; j++) {
             const int64_t i = b * quad + j;
-            key[j] = keys + (i < count ? i : count - 1) * stride;
+            key[j] = keys + (i < count ? i : count - 1) * walk.stride;
         }
         V acc[R][quad];
         for (int r = 0; r < R; r++)
@@ -43,8 +50,8 @@ PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t s
             V k[quad];
             for (int j = 0; j < quad; j++) {
                 k[j] = load_from(key[j] + d);
-                prefetch(key[j], d, stride);
-                if (d == 0) prefetch_end(key[j], dim, stride);
+                prefetch(key[j], d, walk);
+                if (d == 0) prefetch_end(key[j], dim, walk);
             }
             for (int r = 0; r < R; r++) {
                 const V x = vload(q[r] + d);
@@ -66,20 +73,20 @@ PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, int64_t s
 
 // to[r][d] += sum_i weights[r][i] * value[i][d] for N vectors of d
 template <int R, int N, class T>
-PENLIGHT_INLINE void weigh_columns(const float* weights, const T* values, int64_t stride,
-                                   int64_t count, int64_t dim, float* const* to, int64_t d) {
+PENLIGHT_INLINE void weigh_columns(const float* weights, const T* values, Walk walk, int64_t count,
+                                   int64_t dim, float* const* to, int64_t d) {
     V acc[R][N];
     for (int r = 0; r < R; r++)
         for (int n = 0; n < N; n++) acc[r][n] = vload(to[r] + d + n * lanes);
     const T* value = values + d;
-    for (int64_t i = 0; i < count; i++, value += stride) {
+    for (int64_t i = 0; i < count; i++, value += walk.stride) {
         V v[N], scale = vset(1.0f);
         for (int n = 0; n < N; n++) {
             v[n] = load_from(value + n * lanes);
-            prefetch(value, n * lanes, stride);
+            prefetch(value, n * lanes, walk);
         }
         if constexpr (scaled<T>) scale = vset(scale_of(value - d, dim));
-        if (d == 0) prefetch_end(value, dim, stride);
+        if (d == 0) prefetch_end(value, dim, walk);
         for (int r = 0; r < R; r++) {
             V w = vset(weights[r * attention_chunk + i]);
             if constexpr (scaled<T>) w = vmul(w, scale);
@@ -91,18 +98,18 @@ PENLIGHT_INLINE void weigh_columns(const float* weights, const T* values, int64_
 }
 
 template <int R, class T>
-PENLIGHT_INLINE void weigh_rows(const float* weights, const T* values, int64_t stride,
-                                int64_t count, int64_t dim, float* const* to) {
+PENLIGHT_INLINE void weigh_rows(const float* weights, const T* values, Walk walk, int64_t count,
+                                int64_t dim, float* const* to) {
     int64_t d = 0;
     for (; d + 4 * lanes <= dim; d += 4 * lanes)
-        weigh_columns<R, 4>(weights, values, stride, count, dim, to, d);
+        weigh_columns<R, 4>(weights, values, walk, count, dim, to, d);
     for (; d + lanes <= dim; d += lanes)
-        weigh_columns<R, 1>(weights, values, stride, count, dim, to, d);
+        weigh_columns<R, 1>(weights, values, walk, count, dim, to, d);
     if (d == dim) return;
     V acc[R];
     for (int r = 0; r < R; r++) acc[r] = vload_n(to[r] + d, dim - d);
     for (int64_t i = 0; i < count; i++) {
-        const V v = load_padded(values + i * stride, d, dim);
+        const V v = load_padded(values + i * walk.stride, d, dim);
         for (int r = 0; r < R; r++)
             acc[r] = vfma(vset(weights[r * attention_chunk + i]), v, acc[r]);
     }
@@ -140,7 +147,7 @@ void score_rows(const Attention& a, const Chunk& c, const float* const* q, int64
     if constexpr (scaled<T>)
         for (int64_t i = 0; i < lanes; i++)
             scales[key + i] = scale_of(keys + (i < count ? i : count - 1) * a.stride(), a.dim);
-    score_block<R>(q, keys, a.stride(), count, a.dim, scores + key);
+    score_block<R>(q, keys, Walk{a.stride(), a.prefetch_near}, count, a.dim, scores + key);
 }
 
 // scores[r][i] *= scales[i] for i in [begin, end), and whole vectors around it
@@ -157,7 +164,7 @@ void sum_rows(const Attention& a, const Chunk& c, const Row* rows, int64_t group
     for (int r = 0; r < R; r++) to[r] = rows[r].partial;
     const T* values =
         static_cast<const T*>(a.values) + (c.first + key) * a.stride() + group * a.width;
-    weigh_rows<R>(weights + key, values, a.stride(), count, a.dim, to);
+    weigh_rows<R>(weights + key, values, Walk{a.stride(), a.prefetch_near}, count, a.dim, to);
 }
 
 // Rows [first, first + count) of all cache heads' rows.

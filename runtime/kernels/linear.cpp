@@ -164,7 +164,7 @@ Status open_linear(Context& ctx, const Tensor& x, const InputNorm& norm, std::st
     PENLIGHT_TRY(check_packed_format(ctx, format, &p.format));
     p.tokens = token_count(x);
     p.inputs = x.size(x.rank - 1);
-    p.prefetch = ctx.prefetch;
+    p.prefetch = ctx.prefetch_near;
     if (norm.weight && !is_vector(*norm.weight, p.inputs))
         return ctx.fail("expected a float32 weight [%lld] of the norm; check its shape and dtype",
                         static_cast<long long>(p.inputs));

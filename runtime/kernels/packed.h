@@ -86,7 +86,7 @@ struct PackedProduct {
     float* out;             // [tokens][rows]
     std::byte* quantized;   // activations, see PackedCore::quantize
     int64_t tokens, inputs, rows;
-    bool prefetch;  // as the context has it
+    bool prefetch;  // ask for weights ahead
 };
 
 struct PackedCore {

@@ -28,7 +28,7 @@ Status set_up(penlight_runtime& runtime, const penlight_runtime_options& options
     if (choose_isa(std::getenv("PENLIGHT_ISA"), &runtime.isa, message, sizeof message) !=
         Status::ok)
         return report(error, Status::invalid_argument, "PENLIGHT_ISA", "%s", message);
-    runtime.prefetch = prefetch_helps();
+    runtime.prefetch_near = prefetch_near();
     PENLIGHT_TRY(runtime.registry.make(options, runtime.allocator, error));
     runtime.pool.resize(options.threads ? options.threads : default_thread_count());
     return Status::ok;

@@ -131,7 +131,7 @@ struct penlight_context {
     const char* where;         // the operator's name, for error messages
     penlight_error* error;     // never null while a kernel runs
     penlight::Isa isa;         // the instruction set chosen when the runtime was made
-    bool prefetch;             // whether asking for memory ahead makes this processor faster
+    bool prefetch_near;        // as the function of that name has it
     uint32_t depth;            // how many delegates the program is nested in
 
     // Record "[where] message" and return execution_failed.

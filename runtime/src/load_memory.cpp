@@ -32,7 +32,7 @@ Status Loader::allocate() {
     context.scratch_begin = method_.scratch.data();
     context.scratch_size = method_.scratch.size();
     context.isa = program_.runtime->isa;
-    context.prefetch = program_.runtime->prefetch;
+    context.prefetch_near = program_.runtime->prefetch_near;
     return make_delegates();
 }
 

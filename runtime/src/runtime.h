@@ -50,7 +50,7 @@ struct penlight_runtime {
     std::atomic<uint32_t> references{1};
     penlight_allocator allocator{};
     penlight::Isa isa{};
-    bool prefetch = true;  // see prefetch_helps()
+    bool prefetch_near = true;  // as the function of that name has it
     penlight::ThreadPool pool;
     penlight::Registry registry;
 };

@@ -85,7 +85,7 @@ bool isa_supported(Isa isa) {
 #endif
 }
 
-bool prefetch_helps() {
+bool prefetch_near() {
 #if defined(__x86_64__)
     // AMD's cores before Zen 5 (family 1Ah) track fewer misses of the nearest cache than it takes.
     uint32_t a, b, c, d;

@@ -28,9 +28,10 @@ inline constexpr int isa_count = 8;
 const char* isa_name(Isa isa);
 // Compiled in, and offered by this processor and its operating system.
 bool isa_supported(Isa isa);
-// Whether streaming through weights is faster when they are asked for ahead into the nearest cache.
-// Asks the processor, which takes microseconds in a virtual machine.
-bool prefetch_helps();
+// Whether memory is best asked for ahead into the nearest cache. Where it is not, it is asked for
+// into the second one, and not at all where it lies in one piece, which the processor sees by
+// itself. Asks the processor, which takes microseconds in a virtual machine.
+bool prefetch_near();
 // The most capable one that is supported.
 Isa best_isa();
 // `forced` names an instruction set ("avx512" is short for "avx512vnni"), or is null or empty for

@@ -60,7 +60,7 @@ PENLIGHT_INLINE V vexp(V x) {
     p = vfma(p, r, vset(0.5f));
     p = vfma(p, r, vset(1.0f));
     p = vfma(p, r, vset(1.0f));
-    return vmul(p, vpow2(n));
+    return vscale(p, vscale_by(n));
 }
 // 2^x to 2 units in the last place for x <= 0, by the Taylor series to degree 6 of 2^r, |r| <= 1/2.
 // Below -126 the result is that of -126 (1e-38).
@@ -74,7 +74,7 @@ PENLIGHT_INLINE V vexp2(V x) {
     p = vfma(p, r, vset(0.240226507f));
     p = vfma(p, r, vset(0.693147181f));
     p = vfma(p, r, vset(1.0f));
-    return vmul(p, vpow2(n));
+    return vscale(p, vscale_by(n));
 }
 // 1 / (1 + e^-x)
 PENLIGHT_INLINE V vsigmoid(V x) {
