@@ -1,4 +1,5 @@
-// penlight::attention: causal attention of new tokens over a key and value cache.
+// penlight::attention: causal attention of new tokens over a key and value cache. attention_bf16 is
+// the same, but many tokens at once may be multiplied as bfloat16, where the processor does that.
 #include "attention.h"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "gemm.h"
 
 #define PENLIGHT_TARGET_FLOAT_ONLY
+#define PENLIGHT_TARGET_WITH_BF16
 #define PENLIGHT_TARGET_SOURCE "attention.simd.h"
 #include "simd/for_each_target.h"
 
@@ -45,9 +47,49 @@ Status check(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& va
     return Status::ok;
 }
 
-Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
-                     const Tensor& input_pos, double scale, int64_t window, double softcap,
-                     Tensor& out) {
+using Prefill = void (*)(const Attention& a, int64_t group, int64_t first_row, float* scratch);
+
+Status decode(Context& ctx, Attention& a) {
+    const auto decode_chunk = PENLIGHT_SELECT_FLOAT(ctx.isa, decode_chunk);
+    const auto merge = PENLIGHT_SELECT_FLOAT(ctx.isa, merge);
+    a.partial = reinterpret_cast<float*>(ctx.scratch());
+    a.first_chunk = a.first_key(0) / attention_chunk;
+    a.chunks = (a.end() + attention_chunk - 1) / attention_chunk - a.first_chunk;
+    const int64_t rows = a.tokens * a.heads;
+    if (static_cast<uint64_t>(a.chunks * rows * a.record()) * 4 > ctx.scratch_size)
+        return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
+                        ctx.scratch_size);
+    ctx.parallel_for(a.chunks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t c = begin; c < end; c++) decode_chunk(a, c);
+    });
+    ctx.parallel_for(rows, 64, [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; r++) merge(a, r);
+    });
+    return Status::ok;
+}
+
+Status prefill(Context& ctx, const Attention& a, Prefill task) {
+    const int64_t tiles = (a.tokens * a.shared() + attention_rows - 1) / attention_rows;
+    const int64_t tasks = tiles * a.groups, floats = attention_prefill_floats(a.dim);
+    const int64_t slots = std::min<int64_t>(
+        {ctx.threads(), tasks, static_cast<int64_t>(ctx.scratch_size / (4 * floats))});
+    if (slots == 0)
+        return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
+                        ctx.scratch_size);
+    std::atomic<int64_t> next{0};
+    ctx.parallel_for(slots, 1, [&](int64_t first, int64_t last) {
+        for (int64_t s = first; s < last; s++)
+            for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+                // The last rows see the most keys: begin with them.
+                task(a, t % a.groups, (tiles - 1 - t / a.groups) * attention_rows,
+                     reinterpret_cast<float*>(ctx.scratch()) + s * floats);
+    });
+    return Status::ok;
+}
+
+Status attend(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
+              const Tensor& input_pos, double scale, int64_t window, double softcap, Tensor& out,
+              Prefill task) {
     PENLIGHT_TRY(check(ctx, q, keys, values, out));
     Attention a{};
     PENLIGHT_TRY(cache_start(ctx, input_pos, q.size(1), keys.size(1), &a.start));
@@ -68,39 +110,21 @@ Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Te
     a.softcap = static_cast<float>(softcap);
     a.prefetch_near = ctx.prefetch_near;
     a.window = std::min(window, keys.size(1));
-    const AttentionCore& core = *PENLIGHT_SELECT_FLOAT(ctx.isa, attention_core);
-    if (a.tokens <= attention_decode_tokens) {
-        a.partial = reinterpret_cast<float*>(ctx.scratch());
-        a.first_chunk = a.first_key(0) / attention_chunk;
-        a.chunks = (a.end() + attention_chunk - 1) / attention_chunk - a.first_chunk;
-        const int64_t rows = a.tokens * a.heads;
-        if (static_cast<uint64_t>(a.chunks * rows * a.record()) * 4 > ctx.scratch_size)
-            return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
-                            ctx.scratch_size);
-        ctx.parallel_for(a.chunks, 1, [&](int64_t begin, int64_t end) {
-            for (int64_t c = begin; c < end; c++) core.decode_chunk(a, c);
-        });
-        ctx.parallel_for(rows, 64, [&](int64_t begin, int64_t end) {
-            for (int64_t r = begin; r < end; r++) core.merge(a, r);
-        });
-        return Status::ok;
-    }
-    const int64_t tiles = (a.tokens * a.shared() + attention_rows - 1) / attention_rows;
-    const int64_t tasks = tiles * a.groups, floats = attention_prefill_floats(a.dim);
-    const int64_t slots = std::min<int64_t>(
-        {ctx.threads(), tasks, static_cast<int64_t>(ctx.scratch_size / (4 * floats))});
-    if (slots == 0)
-        return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
-                        ctx.scratch_size);
-    std::atomic<int64_t> next{0};
-    ctx.parallel_for(slots, 1, [&](int64_t first, int64_t last) {
-        for (int64_t s = first; s < last; s++)
-            for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
-                // The last rows see the most keys: begin with them.
-                core.prefill(a, t % a.groups, (tiles - 1 - t / a.groups) * attention_rows,
-                             reinterpret_cast<float*>(ctx.scratch()) + s * floats);
-    });
-    return Status::ok;
+    return a.tokens <= attention_decode_tokens ? decode(ctx, a) : prefill(ctx, a, task);
+}
+
+Status attention_out(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
+                     const Tensor& input_pos, double scale, int64_t window, double softcap,
+                     Tensor& out) {
+    return attend(ctx, q, keys, values, input_pos, scale, window, softcap, out,
+                  PENLIGHT_SELECT_FLOAT(ctx.isa, prefill));
+}
+
+Status attention_bf16_out(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& values,
+                          const Tensor& input_pos, double scale, int64_t window, double softcap,
+                          Tensor& out) {
+    return attend(ctx, q, keys, values, input_pos, scale, window, softcap, out,
+                  PENLIGHT_SELECT_BF16(ctx.isa, prefill));
 }
 
 size_t attention_scratch(uint32_t threads, const Tensor& q, const Tensor& keys, const Tensor&,
@@ -123,3 +147,4 @@ size_t attention_scratch(uint32_t threads, const Tensor& q, const Tensor& keys, 
 }  // namespace penlight::kernels
 
 PENLIGHT_DEFINE_KERNEL_WITH_SCRATCH(attention_out, attention_scratch)
+PENLIGHT_DEFINE_KERNEL_WITH_SCRATCH(attention_bf16_out, attention_scratch)

@@ -52,10 +52,4 @@ inline int64_t attention_prefill_floats(int64_t dim) {
            attention_chunk * attention_tile_rows + 2 * attention_rows;
 }
 
-struct AttentionCore {
-    void (*decode_chunk)(const Attention& a, int64_t chunk);
-    void (*merge)(const Attention& a, int64_t row);  // its chunks into its result
-    void (*prefill)(const Attention& a, int64_t group, int64_t first_row, float* scratch);
-};
-
 }  // namespace penlight::kernels

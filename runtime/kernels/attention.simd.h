@@ -64,8 +64,10 @@ float softmax_row(const Attention& a, int64_t begin, int64_t end, float least, f
     return maximum;
 }
 
-#include "attention_decode.simd.h"
+#include "attention_operands.simd.h"
 
 #include "attention_prefill.simd.h"
 
-const kernels::AttentionCore attention_core{decode_chunk, merge, prefill};
+#if !defined(PENLIGHT_TARGET_AVX512BF16)
+#include "attention_decode.simd.h"
+#endif

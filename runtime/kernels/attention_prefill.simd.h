@@ -3,7 +3,8 @@
 
 using kernels::attention_padded;
 
-// The memory of one task, of attention_prefill_floats floats.
+// The memory of one task, of attention_prefill_floats floats. Keys, values, queries and weights
+// (the scores after softmax) are in places; where those hold two numbers, the rest is left unused.
 struct Work {
     float *keys, *values;  // [padded][chunk] and [chunk][padded]
     float *q, *acc;        // [rows][padded]
@@ -22,27 +23,29 @@ Work work_in(float* scratch, int64_t padded) {
     return w;
 }
 
-// keys [d][i], transposed
+// keys [place of d][i], transposed
 template <class T>
 void transpose_keys(const T* from, int64_t stride, int64_t count, int64_t dim, const Work& w) {
     for (int64_t i = 0; i < count; i += lanes)
-        for (int64_t d = 0; d < dim; d += lanes) {
+        for (int64_t p = 0; p < places(dim); p += lanes) {
             V block[lanes];
             for (int64_t j = 0; j < lanes; j++)
-                block[j] = load_padded(from + (i + j < count ? i + j : count - 1) * stride, d, dim);
+                block[j] = load_places(from + (i + j < count ? i + j : count - 1) * stride,
+                                       p * place_numbers, dim);
             vtranspose(block);
             for (int64_t j = 0; j < lanes; j++)
-                vstore(w.keys + (d + j) * attention_chunk + i, block[j]);
+                vstore(w.keys + (p + j) * attention_chunk + i, block[j]);
         }
 }
 
-// values [i][padded]
+// values [place of i][padded]
 template <class T>
 void unpack_values(const T* from, int64_t stride, int64_t count, int64_t dim, const Work& w) {
     const int64_t padded = attention_padded(dim);
-    for (int64_t i = 0; i < count; i++)
+    float* to = w.values;
+    for (int64_t i = 0; i < count; i += place_numbers, to += padded)
         for (int64_t d = 0; d < padded; d += lanes)
-            vstore(w.values + i * padded + d, load_padded(from + i * stride, d, dim));
+            vstore(to + d, load_across(from + i * stride, stride, count - i, d, dim));
 }
 
 // acc[r] = acc[r] * correction[r] + sum_i weights[r][i] * value[i], R rows, two vectors from d on
@@ -54,13 +57,13 @@ void weigh_tile(const Work& w, int64_t row, int64_t d, int64_t padded, int64_t b
     for (int r = 0; r < R; r++)
         for (int v = 0; v < 2; v++)
             sum[r][v] = vmul(vload(acc + r * padded + v * lanes), vset(correction[r]));
-    const float* value = w.values + begin * padded + d;
-    for (int64_t i = begin; i < end; i++, value += padded) {
+    const float* value = w.values + begin / place_numbers * padded + d;
+    for (int64_t p = begin / place_numbers; p < places(end); p++, value += padded) {
         const V first = vload(value), second = vload(value + lanes);
         for (int r = 0; r < R; r++) {
-            const V weight = vset(w.scores[r * attention_chunk + i]);
-            sum[r][0] = vfma(weight, first, sum[r][0]);
-            sum[r][1] = vfma(weight, second, sum[r][1]);
+            const V weight = vset(w.scores[r * attention_chunk + p]);
+            sum[r][0] = multiply_add(weight, first, sum[r][0]);
+            sum[r][1] = multiply_add(weight, second, sum[r][1]);
         }
     }
     for (int r = 0; r < R; r++)
@@ -85,13 +88,14 @@ void attend(const Attention& a, const Work& w, int64_t first_row, int64_t row, i
     }
     if (begin >= end) return;
     for (int64_t key = begin / tile_cols * tile_cols; key < end; key += tile_cols)
-        gemm_tile_of<R>(w.q + row * padded, padded, w.keys + key, attention_chunk, a.dim,
-                        w.scores + key, attention_chunk);
+        gemm_tile_of<R, multiply_add>(w.q + row * padded, padded, w.keys + key, attention_chunk,
+                                      places(a.dim), w.scores + key, attention_chunk);
     float correction[R];
     for (int r = 0; r < R; r++) {
         float sum, &most = w.maxima[row + r];
         const float before = most;
         most = softmax_row(a, begins[r], ends[r], before, w.scores + r * attention_chunk, &sum);
+        sum = place_weights(w.scores + r * attention_chunk, sum);
         correction[r] = before == most ? 1.0f : std::exp2(before - most);
         w.sums[row + r] = w.sums[row + r] * correction[r] + sum;
     }
@@ -119,7 +123,8 @@ void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scr
         const int64_t token = (first_row + r) / shared;
         const float* q =
             a.q + (token * a.heads + group * shared + (first_row + r) % shared) * a.dim;
-        memcpy(w.q + r * padded, q, static_cast<size_t>(a.dim) * sizeof(float));
+        for (int64_t p = 0; p < places(a.dim); p += lanes)
+            vstore(w.q + r * padded + p, load_places(q, p * place_numbers, a.dim));
         w.sums[r] = 0;
         w.maxima[r] = -INFINITY;
     }

@@ -12,7 +12,8 @@ constexpr int tile_rows = 8;
 constexpr int tile_vectors = 2;
 constexpr int tile_cols = tile_vectors * lanes;
 
-template <int R>
+// Multiply: vfma, or what takes more than one step of the depth at once.
+template <int R, V (*Multiply)(V, V, V) = vfma>
 void gemm_tile_of(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth,
                   float* tile, int64_t tile_stride) {
     V acc[R][tile_vectors];
@@ -23,7 +24,7 @@ void gemm_tile_of(const float* a, int64_t a_stride, const float* b, int64_t b_st
         for (int v = 0; v < tile_vectors; v++) column[v] = vload(b + k * b_stride + v * lanes);
         for (int r = 0; r < R; r++) {
             V x = vset(a[r * a_stride + k]);
-            for (int v = 0; v < tile_vectors; v++) acc[r][v] = vfma(x, column[v], acc[r][v]);
+            for (int v = 0; v < tile_vectors; v++) acc[r][v] = Multiply(x, column[v], acc[r][v]);
         }
     }
     for (int r = 0; r < R; r++)

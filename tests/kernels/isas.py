@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 
 _CANDIDATES = {
-    "x86_64": ("avx2", "avx2vnni", "avx512vnni"),
-    "AMD64": ("avx2", "avx2vnni", "avx512vnni"),
+    "x86_64": ("avx2", "avx2vnni", "avx512vnni", "avx512bf16"),
+    "AMD64": ("avx2", "avx2vnni", "avx512vnni", "avx512bf16"),
     "aarch64": ("neon", "dotprod", "i8mm"),
     "arm64": ("neon", "dotprod", "i8mm"),
 }
@@ -14,6 +14,7 @@ _FLAGS = {
     "avx2": ("avx2", "fma", "f16c"),
     "avx2vnni": ("avx_vnni",),
     "avx512vnni": ("avx512f", "avx512vl", "avx512_vnni"),
+    "avx512bf16": ("avx512f", "avx512vl", "avx512_vnni", "avx512_bf16"),
     "neon": ("asimd",),
     "dotprod": ("asimddp",),
     "i8mm": ("i8mm",),

@@ -71,12 +71,13 @@ def test_gathering_reads_the_rows_alone() -> None:
     ("start", "tokens", "window", "read", "pairs"),
     [(0, 1, 0, 1, 1), (9, 1, 0, 10, 10), (4, 3, 0, 7, 5 + 6 + 7), (9, 1, 4, 4, 4), (7, 2, 4, 5, 8)],
 )
+@pytest.mark.parametrize("operator", ["attention", "attention_bf16"])
 def test_attention_reads_the_positions_in_use(
-    start: int, tokens: int, window: int, read: int, pairs: int
+    operator: str, start: int, tokens: int, window: int, read: int, pairs: int
 ) -> None:
     cache = sample(1, 16, 2, 8).half()
     cost = cost_of(
-        torch.ops.penlight.attention.default,
+        getattr(torch.ops.penlight, operator).default,
         *(sample(1, tokens, 4, 8), cache, cache.clone(), torch.tensor([start]), 1.0, window, 0.0),
     )
     row = 2 * 8 * 2

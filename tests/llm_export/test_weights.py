@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from helpers import Running, calls, constant, eager, linear_weights
+from helpers import Running, all_calls, calls, constant, eager, linear_weights
 from references import SIZES, reference, saved
 from writers import interleave, write_gguf, write_meta
 
@@ -41,6 +41,7 @@ KINDS = {  # how many bytes of scales a block begins with, or where they are
     "Q5_K": (0, 2),
     "Q6_K": (208,),
 }
+FEW = 16  # tokens that attend in float32
 MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
 
@@ -67,6 +68,7 @@ def test_a_gguf_kind_is_carried_over_exactly(kind: str, tmp_path: Path) -> None:
     with read_program(tmp_path / "model.pte") as file:
         linears, (embedding,) = linear_weights(file), calls(file, "penlight::embedding")
         assert len(linears) == len(MATRICES) + 1
+        assert len(calls(file, "penlight::attention")) == 1  # in float32, as what is kept deserves
         names = [*(f"blk.0.{name}.weight" for name in MATRICES), "output.weight"]
         found = dict(zip(names, linears, strict=True))
         found["token_embd.weight"] = (embedding[1], embedding[2].string_val)
@@ -82,6 +84,20 @@ def test_a_gguf_kind_is_carried_over_exactly(kind: str, tmp_path: Path) -> None:
 def float_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = {"hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 1}
     return saved(reference("Llama", changes), tmp_path_factory.mktemp("float") / "model")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "operator"),
+    [("q4", "attention_bf16"), ("q8", "attention_bf16"), ("bf16", "attention"),
+     ("f32", "attention"), ("keep", "attention")],
+)  # fmt: skip
+def test_attention_rounds_if_its_layers_do(
+    scheme: str, operator: str, float_folder: Path, tmp_path: Path
+) -> None:
+    export_llm(float_folder, tmp_path / "model.pte", quant=scheme)
+    with read_program(tmp_path / "model.pte") as file:
+        names = [name for name, _ in all_calls(file) if "attention" in name]
+    assert names == [f"penlight::{operator}"]
 
 
 def rounding(spec: PackedFormat) -> Callable[[Any, tuple[torch.Tensor]], torch.Tensor]:
@@ -132,13 +148,16 @@ def test_a_scheme_computes_what_its_stored_weights_mean(
     expected = with_stored_weights(float_folder, path)
     tokens = torch.randint(3, SIZES["vocab_size"], (1, 32), generator=torch.manual_seed(0))
     program, found, wanted = Running(path), [], []
-    for length in range(9, 26):
+    for length in range(9, 26):  # up to FEW tokens, and more
         for first, last in ((0, length), (length, length + 1)):
             part, start = tokens[:, first:last], torch.tensor([first])
             found.append(program(part, start))
             wanted.append(expected(part, start))
     difference = (torch.cat(found) - torch.cat(wanted)).std(-1) / torch.cat(wanted).std(-1)
-    assert (difference.reshape(-1, 2).median(0).values < 3e-6).all(), difference
+    difference = difference.reshape(-1, 2)
+    assert (difference[: FEW - 8].median(0).values < 3e-6).all(), difference
+    # More tokens may attend in bfloat16, which turns how some activations are rounded behind it.
+    assert (difference < 0.1).all(), difference
 
 
 @pytest.mark.parametrize(("scheme", "least", "most"), [("q8", 0.001, 0.007), ("q4", 0.05, 0.085)])

@@ -190,7 +190,7 @@ PENLIGHT_API uint32_t penlight_runtime_threads(const penlight_runtime* runtime);
 /* 0: the default. A method uses at most as many as there were when it was loaded. */
 PENLIGHT_API penlight_status penlight_runtime_set_threads(penlight_runtime* runtime,
                                                           uint32_t threads, penlight_error* error);
-/* Instruction set in use: "avx512vnni", "avx2", "neon", "scalar", ... PENLIGHT_ISA forces one. */
+/* Instruction set in use: "avx512bf16", "avx2", "neon", "scalar", ... PENLIGHT_ISA forces one. */
 PENLIGHT_API const char* penlight_runtime_isa(const penlight_runtime* runtime);
 PENLIGHT_API size_t penlight_runtime_kernel_count(const penlight_runtime* runtime);
 /* The name and signature of the kernel at index, or NULL past the end. */

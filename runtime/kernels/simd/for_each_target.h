@@ -10,7 +10,9 @@
 // disagree on whether they inherit the attribute.
 //
 // Defining PENLIGHT_TARGET_FLOAT_ONLY leaves out the sets that add only integer instructions; the
-// functions are then picked with PENLIGHT_SELECT_FLOAT.
+// functions are then picked with PENLIGHT_SELECT_FLOAT. Defining PENLIGHT_TARGET_WITH_BF16 adds the
+// set that adds only products of bfloat16; what the source leaves in for it (it sees
+// PENLIGHT_TARGET_AVX512BF16) is picked with PENLIGHT_SELECT_BF16.
 #ifndef PENLIGHT_TARGET_SOURCE
 #error "define PENLIGHT_TARGET_SOURCE first"
 #endif
@@ -109,6 +111,31 @@ namespace {
 #else
 #pragma GCC pop_options
 #endif
+
+#ifdef PENLIGHT_TARGET_WITH_BF16
+#define PENLIGHT_TARGET_AVX512BF16
+#if defined(__clang__)
+#pragma clang attribute push(                                                               \
+    __attribute__((                                                                         \
+        target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16"))), \
+    apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")
+#endif
+namespace penlight::avx512bf16 {
+namespace {
+#include "simd/vec.h"
+#include PENLIGHT_TARGET_SOURCE
+}  // namespace
+}  // namespace penlight::avx512bf16
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef PENLIGHT_TARGET_AVX512BF16
+#endif
 #undef PENLIGHT_TARGET_AVX512
 
 #elif defined(__aarch64__)
@@ -181,3 +208,4 @@ namespace {
 #endif
 #undef PENLIGHT_TARGET_SOURCE
 #undef PENLIGHT_TARGET_FLOAT_ONLY
+#undef PENLIGHT_TARGET_WITH_BF16

@@ -16,8 +16,8 @@
 namespace penlight {
 namespace {
 
-constexpr const char* names[isa_count] = {"scalar", "avx2",    "avx2vnni", "avx512vnni",
-                                          "neon",   "dotprod", "i8mm",     "wasm128"};
+constexpr const char* names[isa_count] = {
+    "scalar", "avx2", "avx2vnni", "avx512vnni", "avx512bf16", "neon", "dotprod", "i8mm", "wasm128"};
 
 #if defined(__x86_64__)
 // XCR0: which registers the operating system saves (Intel SDM vol. 1, 13.3).
@@ -32,7 +32,7 @@ bool x86_supports(Isa isa) {
     constexpr uint32_t avx2 = 1u << 5;                                       // leaf 7 ebx
     constexpr uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;   // F DQ BW VL
     constexpr uint32_t avx512_vnni = 1u << 11;                               // leaf 7 ecx
-    constexpr uint32_t avx_vnni = 1u << 4;                                   // leaf 7.1 eax
+    constexpr uint32_t avx_vnni = 1u << 4, avx512_bf16 = 1u << 5;            // leaf 7.1 eax
     constexpr uint64_t ymm_state = 0x6, zmm_state = 0xe6;
     uint32_t a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
@@ -41,9 +41,12 @@ bool x86_supports(Isa isa) {
     if ((saved & ymm_state) != ymm_state) return false;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & avx2)) return false;
     if (isa == Isa::avx2) return true;
-    if (isa == Isa::avx512vnni)
-        return (b & avx512) == avx512 && (c & avx512_vnni) && (saved & zmm_state) == zmm_state;
-    return a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx_vnni);
+    if (isa >= Isa::avx512vnni &&
+        ((b & avx512) != avx512 || !(c & avx512_vnni) || (saved & zmm_state) != zmm_state))
+        return false;
+    if (isa == Isa::avx512vnni) return true;
+    if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
+    return a & (isa == Isa::avx512bf16 ? avx512_bf16 : avx_vnni);
 }
 #endif
 
@@ -75,7 +78,7 @@ const char* isa_name(Isa isa) { return names[static_cast<int>(isa)]; }
 bool isa_supported(Isa isa) {
     if (isa == Isa::scalar) return true;
 #if defined(__x86_64__)
-    return isa <= Isa::avx512vnni && x86_supports(isa);
+    return isa <= Isa::avx512bf16 && x86_supports(isa);
 #elif defined(__aarch64__)
     return isa >= Isa::neon && isa <= Isa::i8mm && arm_supports(isa);
 #elif defined(__wasm__)

@@ -17,12 +17,13 @@ enum class Isa : uint8_t {
     avx2,        // AVX2, FMA, F16C
     avx2vnni,    // and AVX-VNNI (256-bit int8 dot products)
     avx512vnni,  // AVX-512 F, BW, DQ, VL and VNNI
+    avx512bf16,  // and AVX512_BF16 (products of bfloat16)
     neon,        // Armv8.0 Advanced SIMD
     dotprod,     // and FEAT_DotProd (SDOT)
     i8mm,        // and FEAT_I8MM (SMMLA)
     wasm128,     // WebAssembly SIMD128
 };
-inline constexpr int isa_count = 8;
+inline constexpr int isa_count = 9;
 
 // The name PENLIGHT_ISA takes: "scalar", "avx2", "avx2vnni", "avx512vnni", "neon", ...
 const char* isa_name(Isa isa);
@@ -42,17 +43,21 @@ Status choose_isa(const char* forced, Isa* isa, char* message, size_t message_si
 }  // namespace penlight
 
 // select(isa, f): the copy of function f that was compiled for isa, or for the most capable set
-// below it that f was compiled for.
+// below it that f was compiled for. PENLIGHT_SELECT_BF16 is for what was compiled for avx512bf16
+// too.
 #if defined(__x86_64__)
 #define PENLIGHT_SELECT(isa, F)                                        \
-    ((isa) == ::penlight::Isa::avx512vnni ? &::penlight::avx512vnni::F \
+    ((isa) >= ::penlight::Isa::avx512vnni ? &::penlight::avx512vnni::F \
      : (isa) == ::penlight::Isa::avx2vnni ? &::penlight::avx2vnni::F   \
      : (isa) == ::penlight::Isa::avx2     ? &::penlight::avx2::F       \
                                           : &::penlight::scalar::F)
 #define PENLIGHT_SELECT_FLOAT(isa, F)                                  \
-    ((isa) == ::penlight::Isa::avx512vnni ? &::penlight::avx512vnni::F \
+    ((isa) >= ::penlight::Isa::avx512vnni ? &::penlight::avx512vnni::F \
      : (isa) == ::penlight::Isa::scalar   ? &::penlight::scalar::F     \
                                           : &::penlight::avx2::F)
+#define PENLIGHT_SELECT_BF16(isa, F)                                   \
+    ((isa) == ::penlight::Isa::avx512bf16 ? &::penlight::avx512bf16::F \
+                                          : PENLIGHT_SELECT_FLOAT(isa, F))
 #elif defined(__aarch64__)
 #define PENLIGHT_SELECT(isa, F)                                    \
     ((isa) == ::penlight::Isa::i8mm      ? &::penlight::i8mm::F    \
@@ -68,4 +73,7 @@ Status choose_isa(const char* forced, Isa* isa, char* message, size_t message_si
 #else
 #define PENLIGHT_SELECT(isa, F) (static_cast<void>(isa), &::penlight::scalar::F)
 #define PENLIGHT_SELECT_FLOAT(isa, F) PENLIGHT_SELECT(isa, F)
+#endif
+#ifndef PENLIGHT_SELECT_BF16
+#define PENLIGHT_SELECT_BF16(isa, F) PENLIGHT_SELECT_FLOAT(isa, F)
 #endif

@@ -30,11 +30,17 @@
 //     eight bytes, and I holds row 0 with columns 0 and 1, row 1 with columns 0 and 1. wzip_low and
 //     wzip_high make rows 0 and 1, 2 and 3 of two W of four inputs each; izip_* and ieven, iodd go
 //     from the sums of each column to those of each pair of rows, and back.
+// With PENLIGHT_TARGET_AVX512BF16 a V also holds two bfloat16, rounded to nearest even, in the
+// place of each float: lane i of vpairs(a, b) is numbers 2i and 2i + 1 of a and then b, lane i of
+// vzip_pairs(a, b) is a[i] and b[i]. vfma_pairs(a, b, c) adds both products to the float c[i].
 #ifndef PENLIGHT_INLINE
 #define PENLIGHT_INLINE [[gnu::always_inline, maybe_unused]] inline
 #endif
 #if defined(PENLIGHT_TARGET_AVX512)
 #include "simd/vec_avx512.h"
+#if defined(PENLIGHT_TARGET_AVX512BF16)
+#include "simd/vec_bf16.h"
+#endif
 #elif defined(PENLIGHT_TARGET_AVX2)
 #include "simd/vec_avx2.h"
 #elif defined(PENLIGHT_TARGET_NEON)

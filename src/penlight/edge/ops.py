@@ -309,7 +309,7 @@ def attention(
 
 
 @attention.register_fake
-def _(
+def _like_queries(
     q: Tensor,
     k_cache: Tensor,
     v_cache: Tensor,
@@ -319,6 +319,29 @@ def _(
     softcap: float,
 ) -> Tensor:
     return torch.empty_like(q, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("penlight::attention_bf16", mutates_args=())
+def attention_bf16(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    input_pos: Tensor,
+    scale: float,
+    window: int,
+    softcap: float,
+) -> Tensor:
+    """`attention` whose products may be made of operands rounded to bfloat16.
+
+    For models that round more elsewhere. The definition here is that of float32; a kernel may round
+    queries, keys, values and softmax weights to nearest even, and sums in float32. Ours does for
+    more than 16 tokens at once, on processors that multiply bfloat16.
+    """
+    result: Tensor = attention(q, k_cache, v_cache, input_pos, scale, window, softcap)
+    return result
+
+
+attention_bf16.register_fake(_like_queries)
 
 
 @torch.library.custom_op("penlight::silu_mul", mutates_args=())

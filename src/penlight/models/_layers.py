@@ -126,6 +126,8 @@ class Attention(nn.Module):
 
     qk_norm: RMS norm of queries and keys before they are rotated; ``"head"``: of each head by
     itself (Qwen 3, Gemma 3), ``"all"``: over all heads at once (OLMo 2), or none.
+
+    rounds: whether products may be made of bfloat16, which whoever rounds the activations sets.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class Attention(nn.Module):
             self.k_norm = RMSNorm(k_size, c.norm_eps, norm_offset)
         self.rotates, self.local = c.uses_rope(layer), c.window(layer) > 0
         self.cache = cache
+        self.rounds = False
 
     def forward(self, x: Tensor, position: Position) -> Tensor:
         length = x.shape[1]
@@ -166,9 +169,9 @@ class Attention(nn.Module):
         if self.rotates:
             q, k = (position.rotate(part, local=self.local) for part in (q, k))
         all_k, all_v = self.cache(k, v, position.input_pos)  # [1, S, K, D]
-        out = torch.ops.penlight.attention(
-            q, all_k, all_v, position.input_pos, self.scale, self.window, self.softcap
-        )
+        ops = torch.ops.penlight
+        attention = ops.attention_bf16 if self.rounds else ops.attention
+        out = attention(q, all_k, all_v, position.input_pos, self.scale, self.window, self.softcap)
         return self.o_proj(out.view(1, length, -1))  # type: ignore[no-any-return]
 
 

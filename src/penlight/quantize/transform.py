@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from penlight.edge.packed import PackedFormat
 from penlight.errors import ExportError
+from penlight.models._layers import Attention
 
 __all__ = ["PackedEmbedding", "PackedLinear", "pack_layers"]
 
@@ -52,8 +53,9 @@ class PackedEmbedding(nn.Module):
 def pack_layers(model: nn.Module, formats: Mapping[str, str]) -> None:
     """Replace every `nn.Linear` and `nn.Embedding` whose weight's name is in formats, in place.
 
-    Layers that shared a weight share the packed one. Raises ExportError for names that are no
-    weights of such layers.
+    Layers that shared a weight share the packed one. Attention whose layers all round activations
+    to 8 bits may round to bfloat16, which changes far less. Raises ExportError for names that are
+    no weights of such layers.
     """
     packed: dict[int, nn.Parameter] = {}
     left = set(formats)
@@ -75,8 +77,21 @@ def pack_layers(model: nn.Module, formats: Mapping[str, str]) -> None:
         else:
             new = PackedEmbedding(weight, formats[name], inputs)
         model.set_submodule(path, new)
+    for module in model.modules():
+        if isinstance(module, Attention):
+            layers = [
+                layer for layer in module.children() if isinstance(layer, nn.Linear | PackedLinear)
+            ]
+            module.rounds = all(_rounds_to_bytes(layer) for layer in layers)
     if left:
         raise ExportError(
             f"[pack] expected names of weights of linear or embedding layers but got "
             f"{', '.join(sorted(left)[:5])}; name only these"
         )
+
+
+def _rounds_to_bytes(layer: nn.Module) -> bool:
+    if not isinstance(layer, PackedLinear):
+        return False
+    spec = PackedFormat.parse(layer.format)
+    return spec.quantized and spec.activation_bits == 7

@@ -242,7 +242,7 @@ class Program(Closing):
 
     @property
     def isa(self) -> str:
-        """The instruction set in use: "avx512vnni", "avx2", "neon", "scalar", ..."""
+        """The instruction set in use: "avx512bf16", "avx2", "neon", "scalar", ..."""
         return abi.text("runtime_isa", self._engine.handle.get())
 
     def close(self) -> None:
