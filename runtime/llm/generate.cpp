@@ -119,7 +119,8 @@ class Decoder {
         : llm_(llm), request_(request), begin_(begin), result_(*result) {}
 
     Status run(penlight_error* error) {
-        uint32_t mode = llm_.verify ? request_.speculation : PENLIGHT_LLM_SPECULATION_OFF;
+        const uint32_t off = PENLIGHT_LLM_SPECULATION_OFF;
+        const uint32_t mode = llm_.verify ? request_.speculation : off;
         if (!llm_.speculation.start(request_.tokens, request_.token_count, mode)) {
             return report(error, Status::out_of_memory, "llm", "no memory is left");
         }
