@@ -439,12 +439,13 @@ class Report:
 
     def _about_rounding(self) -> list[str]:
         return [
-            "## Why `q4` has minimums",
+            "## Why `q4` has centres",
             "",
             "A group of 32 weights with one fp16 scale and 16 levels about zero takes 4.5 bits a",
-            "weight. So do a scale and a minimum of 8 bits each, whole multiples of two units of",
-            "the row. The squared error of both, in parts of the weights' squares; scales and",
-            "minimums are chosen by least squares, without calibration:",
+            "weight. So do a scale and a centre of 8 bits each, whole multiples of a unit of the",
+            "row and of a power of two of it. The squared error of both, in parts of the weights'",
+            "squares; scales, centres and minimums are chosen by least squares, without",
+            "calibration:",
             "",
             "| weights | " + " | ".join(FORMATS.values()) + " |",
             "|---|" + "---|" * len(FORMATS),
@@ -455,7 +456,7 @@ class Report:
             "",
             "SmolLM2's float values lie on the grid of Q4_1, 16 levels from each group's minimum",
             "to its maximum: symmetric levels miss it and round them a second time, levels with a",
-            "minimum meet it. The row with noise shows values that lie on no grid.",
+            "centre or a minimum meet it. The row with noise shows values that lie on no grid.",
         ]
 
 

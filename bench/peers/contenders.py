@@ -158,7 +158,7 @@ def _openvino(it: Contender, model: str) -> list[Command]:
 
 SMOLLM2 = ("smollm2",)
 # What files hold, with bits a weight. Ours add 64 bits a row to OURS_4.
-OURS_4 = "4.5: 4, and 8-bit scale and minimum of 32"
+OURS_4 = "4.5: 4, and 8-bit scale and centre of 32"
 OURS_8 = "8.5: 8, and 16-bit scale of 32"
 GGML_4 = "4.5: 4, and 16-bit scale of 32"
 GGML_41 = "5.0: 4, and 16-bit scale and minimum of 32"

@@ -22,7 +22,7 @@ __all__ = ["SCHEMES", "FloatSource", "KeptSource", "choose_formats", "weight_sou
 Scheme = Literal["keep", "q4", "q8", "bf16", "f32"]
 SCHEMES: dict[str, str] = {
     "keep": "as the checkpoint has them: its own quantised values exactly, or its floats",
-    "q4": "4 bits in groups of 32, scales and minimums by least squared error",
+    "q4": "4 bits in groups of 32, scales and centres by least squared error",
     "q8": "8 bits in groups of 32",
     "bf16": "bfloat16",
     "f32": "float32",
@@ -31,7 +31,7 @@ _FORMATS = {"q4": "q4g32c", "q8": "q8g32", "bf16": "bf16", "f32": "f32"}
 
 # What carries a GGML kind over exactly. Kinds of 5 and 6 bits take 8; the K kinds' scales are
 # products that only float32 holds (of 6 bits by fp16 of each 256 inputs, not of each row, so that
-# `.u8` cannot hold them). Activations of 16 bits, so that what is kept is the answers too.
+# `q4g32c` cannot hold them). Activations of 16 bits, so that what is kept is the answers too.
 _KEPT = {
     "q4_0": "q4g32.a16",
     "q4_1": "q4g32m.a16",
