@@ -120,7 +120,7 @@ def test_what_no_query_sees_changes_nothing(isa: str, tokens: int) -> None:
     (expected,) = run_op("penlight::attention_bf16", q, k, v, *rest, rtol=0, atol=0.1)
     hidden = [*range(70), *range(100 + tokens, 150)]
     k[:, hidden], v[:, hidden] = torch.nan, torch.inf
-    (y,) = run_op("penlight::attention_bf16", q, k, v, *rest, outputs=[expected], rtol=0, atol=0)
+    (y,) = run_op("penlight::attention_bf16", q, k, v, *rest, outputs=[expected])
     assert torch.equal(y, expected)
 
 
