@@ -44,14 +44,15 @@ void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, con
         for (int t = 0; t < T; t++)
 #pragma GCC unroll 4
             for (int v = 0; v < packed_vectors; v++) first[t][v] = iset(correction[t]);
-        dot_columns<4, group, T>(quants + row * 4, columns, first);
+        dot_columns<4, group, T, T == 1>(p, quants + row * 4, columns, first);
         if (ask) ask_ahead<group_bytes>(quants + group_bytes);
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
 #pragma GCC unroll 4
             for (int v = 0; v < packed_vectors; v++) second[t][v] = iset(correction[T + t]);
         if (left > 1)
-            dot_columns<4, group, T>(quants + group_bytes + row * 4, columns + T * group, second);
+            dot_columns<4, group, T, T == 1>(p, quants + group_bytes + row * 4, columns + T * group,
+                                             second);
         const uint8_t* scales = quants + quant_bytes + row;
         const uint8_t* next = left > 1 ? scales + group_bytes : nothing;
 #pragma GCC unroll 4

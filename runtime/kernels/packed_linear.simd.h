@@ -27,6 +27,10 @@ template <int64_t Bytes> PENLIGHT_INLINE void ask_ahead(const uint8_t* weights) 
 
 #include "packed_quantize.simd.h"
 
+// Where it does not help, one token's weights of q4g32c are asked for so many bytes ahead into the
+// second cache, a line with each that is read. Other formats gained nothing by it.
+constexpr int64_t packed_follow = 1024;
+
 // scales or minimums of `lanes` rows, of numbers of `size` bytes
 PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
     if (size == 4) return vload(reinterpret_cast<const float*>(scales) + row);
@@ -34,14 +38,17 @@ PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
 }
 
 // acc[t][v] += products of one group of quants with T columns [T][Group] of activations
-template <int Bits, int Group, int T>
+template <int Bits, int Group, int T, bool Follow>
 PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x, I (*acc)[packed_vectors]) {
 #pragma GCC unroll 8
     for (int c = 0; c < Group * Bits / 32; c++) {
         W w[packed_vectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < packed_vectors; v++)
-            w[v] = wload(quants + c * packed_rows * 4 + v * lanes * 4);
+        for (int v = 0; v < packed_vectors; v++) {
+            const uint8_t* at = quants + c * packed_rows * 4 + v * lanes * 4;
+            w[v] = wload(at);
+            if constexpr (Follow) __builtin_prefetch(at + packed_follow, 0, 2);
+        }
         if constexpr (Bits == 4) {
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
@@ -72,12 +79,18 @@ PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x, I (*acc)[
 #include "packed_pairs.simd.h"
 #endif
 
-template <int Bits, int Group, int T>
-PENLIGHT_INLINE void dot_columns(const uint8_t* quants, const int8_t* x, I (*acc)[packed_vectors]) {
+// The same; Single: of one token, which may ask for what follows.
+template <int Bits, int Group, int T, bool Single>
+PENLIGHT_INLINE void dot_columns(const PackedProduct& p, const uint8_t* quants, const int8_t* x,
+                                 I (*acc)[packed_vectors]) {
 #if defined(PENLIGHT_TARGET_I8MM)
     if constexpr (T % 2 == 0) return dot_pairs<Bits, Group, T>(quants, x, acc);
 #endif
-    dot_group<Bits, Group, T>(quants, x, acc);
+    if (Single && !p.prefetch) {
+        __builtin_prefetch(quants + packed_follow + packed_rows * Group * Bits / 8, 0, 2);
+        return dot_group<Bits, Group, T, Single>(quants, x, acc);
+    }
+    dot_group<Bits, Group, T, false>(quants, x, acc);
 }
 
 #include "packed_centred.simd.h"
@@ -127,7 +140,7 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
                 __builtin_prefetch(quants + packed_ahead + quant_bytes + 64, 0, 3);
         }
         const int8_t* columns = reinterpret_cast<const int8_t*>(x);
-        dot_columns<Bits, Group, Planes * T>(quants + row * 4, columns, acc);
+        dot_columns<Bits, Group, Planes * T, false>(p, quants + row * 4, columns, acc);
 #pragma GCC unroll 4
         for (int v = 0; v < packed_vectors; v++) {
             V w = scale_at(quants + quant_bytes, scale_size, row + v * lanes);
