@@ -68,9 +68,11 @@ Status packed_embedding_out(Context& ctx, const Tensor& tokens, const Tensor& we
     if (weight.rank != 1)
         return ctx.fail("expected packed weights of rank 1 but got %d", weight.rank);
     if (!parse_packed(format, &f) || dim < 1 || f.nbytes(1, dim) < 1)
-        return ctx.fail("expected a known format and a positive width but got \"%.*s\" and %lld",
-                        static_cast<int>(std::min<size_t>(format.size(), 32)), format.data(),
-                        static_cast<long long>(dim));
+        return ctx.fail(
+            "expected a known format and a positive width but got \"%.*s\" and %lld; export the "
+            "model again",
+            static_cast<int>(std::min<size_t>(format.size(), 32)), format.data(),
+            static_cast<long long>(dim));
     const int64_t block_bytes = f.block_bytes(dim);
     const int64_t rows = weight.size(0) / block_bytes * packed_rows;
     PENLIGHT_TRY(check_packed(ctx, weight, format, rows, dim, &f));
