@@ -155,8 +155,10 @@ def test_a_scheme_computes_what_its_stored_weights_mean(
             wanted.append(expected(part, start))
     difference = (torch.cat(found) - torch.cat(wanted)).std(-1) / torch.cat(wanted).std(-1)
     difference = difference.reshape(-1, 2)
-    assert (difference[: FEW - 8].median(0).values < 3e-6).all(), difference
-    # More tokens may attend in bfloat16, which turns how some activations are rounded behind it.
+    # With 8-bit activations, more tokens than FEW may attend in bfloat16, which turns how some
+    # activations are rounded behind it.
+    exact = FEW - 8 if scheme in ("q4", "q8") else len(difference)
+    assert (difference[:exact].median(0).values < 3e-6).all(), difference
     assert (difference < 0.1).all(), difference
 
 
