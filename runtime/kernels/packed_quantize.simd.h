@@ -37,6 +37,14 @@ template <int Group, int Planes> struct QuantizedGroup {
     }
 };
 
+// The largest magnitudes of Count numbers, by lanes.
+template <int Count> PENLIGHT_INLINE V most_of(const float* x) {
+    V most = vabs(vload(x));
+#pragma GCC unroll 8
+    for (int k = lanes; k < Count; k += lanes) most = vmax(most, vabs(vload(x + k)));
+    return most;
+}
+
 // Stores round(x * inverse), and gives its sum by lanes: all numbers are integral.
 template <int Group, int Planes>
 PENLIGHT_INLINE V store_group(QuantizedGroup<Group, Planes> to, const float* x, float inverse) {
@@ -66,12 +74,7 @@ PENLIGHT_INLINE void quantize_groups(QuantizedGroup<Group, Planes> to, int64_t c
     alignas(64) int32_t corrections[lanes];
     V most[folds], sum[folds];
 #pragma GCC unroll 4
-    for (int i = 0; i < folds; i++) {
-        most[i] = vabs(vload(x + i * Group));
-#pragma GCC unroll 8
-        for (int k = lanes; k < Group; k += lanes)
-            most[i] = vmax(most[i], vabs(vload(x + i * Group + k)));
-    }
+    for (int i = 0; i < folds; i++) most[i] = most_of<Group>(x + i * Group);
     V largest = vmax(vfold<vmax>(most), vset(0x1p-100f)), unit;
     if constexpr (Exact) {
         unit = vmul(largest, vset(1.0f / 127));
@@ -117,18 +120,6 @@ void quantize_tile(const PackedProduct& p, int64_t index) {
     }
 }
 
-// Stores round(x * inverse) of a group, and gives its sum by lanes: all numbers are integral.
-PENLIGHT_INLINE V store_centred(int8_t* to, const float* x, float inverse) {
-    V sum = vzero();
-#pragma GCC unroll 8
-    for (int k = 0; k < 32; k += lanes) {
-        V whole = vround(vmul(vload(x + k), vset(inverse)));
-        sum = vadd(sum, whole);
-        vstore_int8(to + k, whole);
-    }
-    return sum;
-}
-
 // The next `count` <= folds pairs of groups of a token, from x [folds][64], into records of `tile`
 // tokens.
 PENLIGHT_INLINE void quantize_pairs(std::byte* record, int64_t tile, int64_t token, int64_t count,
@@ -137,12 +128,7 @@ PENLIGHT_INLINE void quantize_pairs(std::byte* record, int64_t tile, int64_t tok
     alignas(64) int32_t sums[2][lanes];
     V most[folds], sum[2][folds];
 #pragma GCC unroll 4
-    for (int i = 0; i < folds; i++) {
-        most[i] = vabs(vload(x + i * 64));
-#pragma GCC unroll 64
-        for (int k = lanes; k < 64; k += lanes)
-            most[i] = vmax(most[i], vabs(vload(x + i * 64 + k)));
-    }
+    for (int i = 0; i < folds; i++) most[i] = most_of<64>(x + i * 64);
     const V largest = vmax(vfold<vmax>(most), vset(0x1p-100f));
     vstore(scale, vmul(largest, vset(1.0f / 127)));
     vstore(inverse, vdiv(vset(127.0f), largest));
@@ -150,8 +136,8 @@ PENLIGHT_INLINE void quantize_pairs(std::byte* record, int64_t tile, int64_t tok
 #pragma GCC unroll 4
     for (int i = 0; i < folds; i++)
         for (int g = 0; g < 2; g++) {
-            int8_t* to = reinterpret_cast<int8_t*>(record + i * bytes) + (g * tile + token) * 32;
-            sum[g][i] = i < count ? store_centred(to, x + i * 64 + g * 32, inverse[i]) : vzero();
+            const QuantizedGroup<32, 1> to{record + i * bytes, tile, g * tile + token};
+            sum[g][i] = i < count ? store_group(to, x + i * 64 + g * 32, inverse[i]) : vzero();
         }
     for (int g = 0; g < 2; g++) istore(sums[g], iround(vfold<vadd>(sum[g])));
     for (int64_t i = 0; i < count; i++) {
