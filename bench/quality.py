@@ -5,7 +5,8 @@
 
 The reference is SmolLM2-135M-Instruct with the values of its GGUF file as float32, run by
 `transformers`. Programs are exported from the GGUF file ("keep") and from a Hugging Face folder of
-those float32 values (the other schemes), and run token by token, as a chat runs them. Beside them
+those float32 values (the other schemes), and run token by token, as a chat runs its answers, and
+behind whole prompts, whose products may be made in other ways. Beside them
 stands the recipe that ExecuTorch's exporter calls 8da4w: its weights by torchao, its activations
 rounded as it rounds them, in eager PyTorch. The text is scikit-learn's descriptions of its data
 sets, read from the installed package.
@@ -31,8 +32,8 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from recipe_8da4w import executorch_recipe
 from rich.console import Console
-from torch import nn
 
 import penlight
 from penlight.checkpoints import open_checkpoint
@@ -56,6 +57,7 @@ PROMPTS = (
 )
 GREEDY = 32  # tokens of an answer that are compared
 WINDOW = 1000  # tokens of text that a prediction may look back on, at most
+PROMPTED = range(64, WINDOW + 1, 24)  # tokens of a window that are read at once, as prompts
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ FORMATS = {
 
 Logits = Callable[[list[int]], Iterator[np.ndarray]]
 Greedy = Callable[[list[int]], list[int]]
+Behind = Callable[[list[int]], np.ndarray]  # the logits behind a prompt, read at once
 
 
 @dataclass
@@ -94,6 +97,7 @@ class Quality:
     """One model beside the reference, over the same tokens."""
 
     kl: list[float] = field(default_factory=list)  # nats, by token
+    prompted: list[float] = field(default_factory=list)  # nats, behind each prompt
     agreed: int = 0
     negative: float = 0.0  # sum of the negative log likelihoods, nats
     same_answers: int = 0
@@ -171,7 +175,7 @@ def of_transformers(model: Any) -> tuple[Logits, Greedy]:
     return logits, greedy
 
 
-def of_program(llm: penlight.LLM) -> tuple[Logits, Greedy]:
+def of_program(llm: penlight.LLM) -> tuple[Logits, Greedy, Behind]:
     def logits(tokens: list[int]) -> Iterator[np.ndarray]:
         llm.reset()
         for token in tokens[:-1]:
@@ -182,50 +186,11 @@ def of_program(llm: penlight.LLM) -> tuple[Logits, Greedy]:
         answer = llm.generate(tokens, temperature=0, repetition_penalty=1, max_new_tokens=GREEDY)
         return answer.tokens
 
-    return logits, greedy
+    def behind(tokens: list[int]) -> np.ndarray:
+        llm.reset()
+        return llm.logits(tokens)
 
-
-def executorch_recipe(model: Any) -> Any:
-    """What ExecuTorch's exporter does to a model for qmode=8da4w, group_size=32 and
-    embedding_quantize=8,0: weights and activations of every linear layer, and the embedding.
-
-    torchao chooses the weights, which are then floats again; see `round_activations`."""
-    from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
-    from torchao.quantization.granularity import PerAxis, PerGroup
-    from torchao.quantization.quant_api import IntxWeightOnlyConfig
-
-    model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())  # it unties them
-    quantize_(
-        model,
-        Int8DynamicActivationIntxWeightConfig(
-            weight_dtype=torch.int4,
-            weight_granularity=PerGroup(32),
-            intx_choose_qparams_algorithm="hqq_scale_only",
-        ),
-    )
-    quantize_(
-        model,
-        IntxWeightOnlyConfig(
-            weight_dtype=torch.int8,
-            granularity=PerAxis(0),
-            intx_choose_qparams_algorithm="hqq_scale_only",
-        ),
-        lambda module, _: isinstance(module, nn.Embedding),
-    )
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
-            module.weight = nn.Parameter(module.weight.dequantize(), requires_grad=False)
-        if isinstance(module, nn.Linear):
-            module.register_forward_pre_hook(lambda _, inputs: (round_activations(inputs[0]),))
-    return model
-
-
-def round_activations(x: torch.Tensor) -> torch.Tensor:
-    """Activations [..., inputs] as 8da4w rounds them: to 256 levels of each token's range."""
-    low, high = x.amin(-1, keepdim=True).clamp(max=0), x.amax(-1, keepdim=True).clamp(min=0)
-    scale = ((high - low) / 255).clamp(min=torch.finfo(torch.float32).eps)
-    zero = (-128 - torch.round(low / scale)).clamp(-128, 127)
-    return ((torch.round(x / scale) + zero).clamp(-128, 127) - zero) * scale
+    return logits, greedy, behind
 
 
 def of_executorch(path: Path) -> tuple[Logits, Greedy]:
@@ -310,11 +275,17 @@ class Bench:
         self.answers = [greedy(prompt) for prompt in self.prompts]
         self.perplexity = math.exp(negative / len(self.reference))
 
-    def measure(self, name: str, logits: Logits, greedy: Greedy) -> Quality:
+    def measure(
+        self, name: str, logits: Logits, greedy: Greedy, behind: Behind | None = None
+    ) -> Quality:
         begin, quality, at = time.perf_counter(), Quality(), 0
         for window in self.windows:
+            for length in PROMPTED:
+                if behind and length < len(window):
+                    p, q = self._expected(at + length - 1), log_softmax(behind(window[:length]))
+                    quality.prompted.append(float(np.exp(p) @ (p - q)))
             for row, target in zip(logits(window), window[1:], strict=True):
-                p, q = self.reference[at].astype(np.float64), log_softmax(row)
+                p, q = self._expected(at), log_softmax(row)
                 quality.kl.append(float(np.exp(p) @ (p - q)))
                 quality.agreed += int(p.argmax() == q.argmax())
                 quality.negative -= float(q[target])
@@ -325,10 +296,20 @@ class Bench:
             quality.common.append(equal.index(False) if False in equal else len(equal))
             quality.same_answers += got == expected
         self.say(
-            f"{name}: KL {np.mean(quality.kl):.2g}, perplexity {quality.perplexity:.3f}, "
+            f"{name}: KL {np.mean(quality.kl):.2g}, {self.behind_prompts(quality)} behind prompts, "
+            f"perplexity {quality.perplexity:.3f}, "
             f"answers {quality.common}, {time.perf_counter() - begin:.0f} s"
         )
         return quality
+
+    def _expected(self, at: int) -> np.ndarray:
+        return self.reference[at].astype(np.float64)
+
+    @staticmethod
+    def behind_prompts(quality: Quality) -> str:
+        """The mean and its standard error."""
+        kl = np.asarray(quality.prompted)
+        return f"{kl.mean():.2g} ± {kl.std() / len(kl) ** 0.5:.1g}" if len(kl) else ""
 
 
 def run(tokens: int, executorch: Path | None, say: Callable[[str], None]) -> Iterator[str]:
@@ -390,14 +371,18 @@ class Report:
             "tokens, every token but the first of a window predicted. Greedy answers are the first",
             f"{GREEDY} tokens (or fewer, where the answer ends) to {len(PROMPTS)} questions.",
             "",
-            "| | KL, mean | KL, 99% | KL, worst | top-1 equal | perplexity | "
+            "| | KL, mean | KL, 99% | KL, worst | KL behind prompts | top-1 equal | perplexity | "
             "greedy answers equal | equal tokens of each answer | file, MB |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|---|---|---|",
             *(self._row(title, quality) for title, quality in self.results.items()),
             "",
             "KL is the Kullback-Leibler divergence of the model's next-token distribution from the",
             "reference's, in nats. A program runs token by token, with a float16 cache unless its",
-            "row names another.",
+            "row names another; but behind prompts it has read the beginning of a window at once,",
+            f"{PROMPTED[0]} to {PROMPTED[-1]:,} tokens (the mean and its standard error). `q8` and "
+            "`q4` may then attend in",
+            "bfloat16, and `q4` multiply weights that are rounded once more, to bytes with a scale",
+            "for 256 inputs of a row, where the processor is quick at it.",
             "",
             "`keep` meets the checkpoint's own weights with activations of 15 bits (`.a16` of",
             "[the format](../src/penlight/edge/packed.py)), the others with activations of 8.",
@@ -414,9 +399,9 @@ class Report:
         size = f"{r.nbytes / 1e6:.0f}" if r.nbytes else ""
         return (
             f"| {title} | {np.mean(r.kl):.2g} | {np.quantile(r.kl, 0.99):.2g} | "
-            f"{max(r.kl):.2g} | {100 * r.agreed / len(r.kl):.1f}% | {r.perplexity:.3f} "
-            f"({change:+.2f}%) | {r.same_answers} of {len(r.common)} | "
-            f"{' '.join(map(str, r.common))} | {size} |"
+            f"{max(r.kl):.2g} | {self.bench.behind_prompts(r)} | "
+            f"{100 * r.agreed / len(r.kl):.1f}% | {r.perplexity:.3f} ({change:+.2f}%) | "
+            f"{r.same_answers} of {len(r.common)} | {' '.join(map(str, r.common))} | {size} |"
         )
 
     def _about_executorch(self) -> list[str]:

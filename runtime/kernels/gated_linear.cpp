@@ -43,7 +43,8 @@ Status gated_linear_out(Context& ctx, const Tensor& x, const Tensor& gate, const
 size_t gated_linear_scratch(uint32_t threads, const Tensor& x, const Tensor&, const Tensor&,
                             std::string_view format, int64_t, std::string_view, const Tensor*,
                             const Tensor*, const Tensor* norm, double, double, Tensor&) {
-    return add_scratch(linear_scratch(x, norm != nullptr, format), strip_scratch(threads, x, 2));
+    return add_scratch(linear_scratch(threads, x, norm != nullptr, format),
+                       strip_scratch(threads, x, 2));
 }
 
 }  // namespace

@@ -33,9 +33,9 @@ int64_t chunk_tokens(const LinearInput& in, int64_t blocks, int64_t threads) {
     const int64_t token_bytes = p.format.quantized() ? quantized_token_bytes(p.format, p.inputs)
                                                      : p.inputs * int64_t{sizeof(float)};
     const int64_t tiles = (p.tokens + tile - 1) / tile;
-    int64_t chunks = p.tokens * token_bytes / chunk_bytes + 1;
+    int64_t chunks = in.expanded ? 1 : p.tokens * token_bytes / chunk_bytes + 1;
     if (threads > 1) chunks = std::max(chunks, 16 * threads / blocks);
-    chunks = std::min(chunks, (tiles + 3) / 4);
+    chunks = std::min(chunks, in.expanded ? p.tokens / expand_tokens : (tiles + 3) / 4);
     return (tiles + chunks - 1) / chunks * tile;
 }
 
@@ -132,8 +132,16 @@ void prefetch_block(const PackedProduct& p, int64_t block) {
 }
 
 struct StripPlace {
-    int64_t token, tokens, block, blocks;
+    int64_t slot, token, tokens, block, blocks;
 };
+
+// Threads that get memory to write weights as bytes in.
+int64_t expanding(int64_t threads) { return std::min(threads, Deal::most_slots); }
+
+// Where a thread with this slot writes them.
+std::byte* expanded_of(const LinearInput& in, int64_t slot) {
+    return in.expanded ? in.expanded + slot * expanded_bytes(in.shared.inputs) : nullptr;
+}
 
 void run_strip(const LinearInput& in, const PackedProduct* products, int count, float* memory,
                int64_t floats, const StripPlace& at, const StripBody& body) {
@@ -142,6 +150,7 @@ void run_strip(const LinearInput& in, const PackedProduct* products, int count, 
     Strip strip{at.token, std::min(at.tokens, in.shared.tokens - at.token), first, rows, {}};
     for (int i = 0; i < count; i++) {
         PackedProduct part = tokens_of(products[i], at.token, at.tokens);
+        part.expanded = expanded_of(in, at.slot);
         part.weight += at.block * part.format.block_bytes(part.inputs);
         part.bias = part.bias ? part.bias + first : nullptr;
         part.rows = rows;
@@ -173,18 +182,23 @@ Status open_linear(Context& ctx, const Tensor& x, const InputNorm& norm, std::st
     if (p.format.quantized())
         quantized =
             aligned(static_cast<size_t>(p.tokens * quantized_token_bytes(p.format, p.inputs)));
-    const size_t needed = add_scratch(normed, quantized);
+    const PackedCore* core = packed_core_of(ctx.isa);
+    const bool expand = p.format.centred() && core->expands && p.tokens >= expand_tokens;
+    const int64_t expanded = expand ? expanding(ctx.threads()) * expanded_bytes(p.inputs) : 0;
+    const size_t needed =
+        add_scratch(add_scratch(normed, quantized), static_cast<size_t>(expanded));
     if (needed > ctx.scratch_size)
         return ctx.fail("expected %zu bytes of scratch memory but got %zu; load the method again",
                         needed, ctx.scratch_size);
     p.x = norm.weight ? reinterpret_cast<float*>(ctx.scratch()) : x.ptr<float>();
     p.quantized = ctx.scratch() + normed;
-    *in = {packed_core_of(ctx.isa),
+    *in = {core,
            format,
            &x,
            norm,
            p,
            reinterpret_cast<float*>(ctx.scratch()),
+           expand ? p.quantized + quantized : nullptr,
            ctx.scratch() + needed,
            ctx.scratch_size - needed};
     return Status::ok;
@@ -232,18 +246,21 @@ void prepare_linear(Context& ctx, const LinearInput& in) {
     });
 }
 
-size_t linear_scratch(const Tensor& x, bool norm, std::string_view format) {
+size_t linear_scratch(uint32_t threads, const Tensor& x, bool norm, std::string_view format) {
     PackedFormat f;
     if (x.rank < 1 || !parse_packed(format, &f)) return 0;
     const int64_t inputs = x.max_sizes[x.rank - 1], tokens = most_tokens(x);
     if (tokens < 0 || inputs > INT64_MAX / 64) return SIZE_MAX;
-    int64_t normed = 0, quantized = 0;
+    int64_t normed = 0, quantized = 0, expanded = 0;
     if ((norm && __builtin_mul_overflow(tokens, inputs * 4, &normed)) ||
         (f.quantized() &&
-         __builtin_mul_overflow(tokens, quantized_token_bytes(f, inputs), &quantized)))
+         __builtin_mul_overflow(tokens, quantized_token_bytes(f, inputs), &quantized)) ||
+        (f.centred() && tokens >= expand_tokens &&
+         __builtin_mul_overflow(expanding(threads), expanded_bytes(inputs), &expanded)))
         return SIZE_MAX;
-    return add_scratch(aligned(static_cast<size_t>(normed)),
-                       aligned(static_cast<size_t>(quantized)));
+    return add_scratch(
+        add_scratch(aligned(static_cast<size_t>(normed)), aligned(static_cast<size_t>(quantized))),
+        static_cast<size_t>(expanded));
 }
 
 void run_products(Context& ctx, const LinearInput& in, const PackedProduct* products, int count) {
@@ -254,11 +271,13 @@ void run_products(Context& ctx, const LinearInput& in, const PackedProduct* prod
     const int64_t chunk = chunk_tokens(in, blocks, ctx.threads());
     const int64_t chunks = (tokens + chunk - 1) / chunk;
     const int64_t slots = std::min<int64_t>({ctx.threads(), chunks * blocks, Deal::most_slots});
-    deal_out(ctx, chunks * blocks, slots, [&](int64_t, int64_t i) {
+    deal_out(ctx, chunks * blocks, slots, [&](int64_t slot, int64_t i) {
         const PackedProduct* p = products;
         int64_t block = i % blocks;
         for (; block >= packed_blocks(*p); p++) block -= packed_blocks(*p);
-        in.core->block(tokens_of(*p, i / blocks * chunk, chunk), block);
+        PackedProduct part = tokens_of(*p, i / blocks * chunk, chunk);
+        part.expanded = expanded_of(in, slot);
+        in.core->block(part, block);
     });
 }
 
@@ -281,7 +300,7 @@ Status run_strips(Context& ctx, const LinearInput& in, const PackedProduct* prod
     deal_out(ctx, strips, slots, [&](int64_t slot, int64_t i) {
         const int64_t block = i % across * run, token = i / across * chunk;
         run_strip(in, products, count, reinterpret_cast<float*>(in.rest) + slot * floats,
-                  floats / count, {token, chunk, block, std::min(blocks - block, run)}, body);
+                  floats / count, {slot, token, chunk, block, std::min(blocks - block, run)}, body);
     });
     return Status::ok;
 }

@@ -27,6 +27,7 @@ struct LinearInput {
     InputNorm norm;
     PackedProduct shared;  // what all products have in common: their format and activations
     float* normed;         // [tokens][inputs], in scratch memory, if there is a norm
+    std::byte* expanded;   // each thread's expanded_bytes(), in scratch memory, or null
     std::byte* rest;       // scratch memory behind the activations, `rest_size` bytes
     size_t rest_size;
 };
@@ -41,7 +42,7 @@ Status add_product(Context& ctx, const LinearInput& in, const Tensor& weight, in
 // Normalises and quantises the activations, for all products.
 void prepare_linear(Context& ctx, const LinearInput& in);
 // Bytes of scratch memory that the activations take at most, a multiple of 64; SIZE_MAX: overflow.
-size_t linear_scratch(const Tensor& x, bool norm, std::string_view format);
+size_t linear_scratch(uint32_t threads, const Tensor& x, bool norm, std::string_view format);
 
 // All results of `count` products of prepared activations, in one parallel region.
 void run_products(Context& ctx, const LinearInput& in, const PackedProduct* products, int count);

@@ -24,9 +24,9 @@ Status linear_add_out(Context& ctx, const Tensor& residual, const Tensor& x, con
     return Status::ok;
 }
 
-size_t linear_add_scratch(uint32_t, const Tensor&, const Tensor& x, const Tensor&,
+size_t linear_add_scratch(uint32_t threads, const Tensor&, const Tensor& x, const Tensor&,
                           std::string_view format, int64_t, const Tensor*, Tensor&) {
-    return linear_scratch(x, false, format);
+    return linear_scratch(threads, x, false, format);
 }
 
 }  // namespace

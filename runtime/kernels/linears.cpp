@@ -27,9 +27,10 @@ Status linears_out(Context& ctx, const Tensor& x, TensorList weights, std::strin
     return Status::ok;
 }
 
-size_t linears_scratch(uint32_t, const Tensor& x, TensorList, std::string_view format, IntList,
-                       OptionalTensorList, const Tensor* norm, double, double, OutTensorList) {
-    return linear_scratch(x, norm != nullptr, format);
+size_t linears_scratch(uint32_t threads, const Tensor& x, TensorList, std::string_view format,
+                       IntList, OptionalTensorList, const Tensor* norm, double, double,
+                       OutTensorList) {
+    return linear_scratch(threads, x, norm != nullptr, format);
 }
 
 }  // namespace

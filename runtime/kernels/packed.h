@@ -21,6 +21,10 @@
 // |a| <= 32 * 127, meet their scales and centres as pairs of 16-bit integers: the sum
 // scale0 * d0 + scale1 * d1 + centre0 * a0 + centre1 * a1, exact and below 2^28, is scaled at once.
 //
+// Many tokens at once may meet other weights, where that is faster (PackedCore::expands): those of
+// a row, by runs of expanded_run inputs, rounded to one of 255 steps up to the largest magnitude
+// that the run's scales and centres allow.
+//
 // Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole
 // groups. Fillers have the value zero. A block of a quantised format is
 //     units    [32 rows]       of q4g32c: fp32
@@ -86,17 +90,28 @@ struct PackedProduct {
     float* out;             // [tokens][rows]
     std::byte* quantized;   // activations, see PackedCore::quantize
     int64_t tokens, inputs, rows;
-    bool prefetch;  // ask for weights ahead
+    bool prefetch;        // ask for weights ahead
+    std::byte* expanded;  // where a block's weights are written as bytes, or null: they are not
 };
 
 struct PackedCore {
-    int tile[3];  // tokens that are computed together: tile[PackedFormat::kind()]
+    int tile[3];   // tokens that are computed together: tile[PackedFormat::kind()]
+    bool expands;  // q4g32c: whether bytes are multiplied as fast as nibbles
     // Quantises tile number `index` of the activations by groups.
     void (*quantize)(const PackedProduct& p, int64_t index);
     // All tokens' outputs of one block of rows.
     void (*block)(const PackedProduct& p, int64_t block);
 };
 const PackedCore* packed_core_of(Isa isa);  // packed_linear.cpp
+// Tokens that repay writing bytes.
+inline constexpr int64_t expand_tokens = 64;
+// Inputs whose weights, in a row, share the scale of their bytes.
+inline constexpr int64_t expanded_run = 256;
+// Bytes of PackedProduct::expanded, a multiple of 64.
+inline int64_t expanded_bytes(int64_t inputs) {
+    const int64_t runs = (inputs + expanded_run - 1) / expanded_run;
+    return packed_rows * (runs * int64_t{sizeof(float)} + (inputs + 63) / 64 * 64);
+}
 // Bytes of one token's quantised activations: the int8 planes, and for each group the scale, the
 // correction for the weights' zero, and the scaled sum; for each pair of groups of q4g32c the
 // scale, two corrections and two sums of 16 bits.

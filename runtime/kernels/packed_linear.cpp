@@ -22,9 +22,9 @@ Status packed_linear_out(Context& ctx, const Tensor& x, const Tensor& weight,
     return Status::ok;
 }
 
-size_t packed_linear_scratch(uint32_t, const Tensor& x, const Tensor&, std::string_view format,
-                             int64_t, const Tensor*, Tensor&) {
-    return linear_scratch(x, false, format);
+size_t packed_linear_scratch(uint32_t threads, const Tensor& x, const Tensor&,
+                             std::string_view format, int64_t, const Tensor*, Tensor&) {
+    return linear_scratch(threads, x, false, format);
 }
 
 }  // namespace

@@ -94,6 +94,7 @@ PENLIGHT_INLINE void dot_columns(const PackedProduct& p, const uint8_t* quants, 
 }
 
 #include "packed_centred.simd.h"
+#include "packed_expand.simd.h"
 
 // low[t][v] += the minimums of one group, of `size` bytes, times the sums of T tokens
 template <int T>
@@ -203,6 +204,7 @@ void packed_tile_of(const PackedProduct& p, const uint8_t* block, int64_t row, i
     if (f.dtype == PENLIGHT_HALF) return float_tile<kernels::Half, T>(p, block, row, x, out);
     if (f.dtype == PENLIGHT_BFLOAT16)
         return float_tile<kernels::BFloat16, T>(p, block, row, x, out);
+    if (p.expanded) return expanded_tile<T>(p, row, tile, out);
     if (f.centred()) return centred_tile<T>(p, block, row, tile, out);
     if (f.bits == 4 && f.group == 32)
         return quantized_tile<4, 32, Planes, T>(p, block, row, tile, out);
@@ -256,9 +258,18 @@ void store_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_
     }
 }
 
+// Ask for part `index` of `parts` of what lies at `from`.
+void prefetch_part(const uint8_t* from, int64_t bytes, int64_t index, int64_t parts) {
+    for (int64_t i = bytes * index / parts; i < bytes * (index + 1) / parts; i += 64)
+        __builtin_prefetch(from + i, 0, 2);
+}
+
 void packed_block(const PackedProduct& p, int64_t number) {
-    const uint8_t* block = p.weight + number * p.format.block_bytes(p.inputs);
-    for (int64_t index = 0; index * packed_tile(p) < p.tokens; index++) {
+    const int64_t bytes = p.format.block_bytes(p.inputs);
+    const int64_t tiles = (p.tokens + packed_tile(p) - 1) / packed_tile(p);
+    const uint8_t* block = p.weight + number * bytes;
+    if (p.expanded) expand_block(p, block);
+    for (int64_t index = 0; index < tiles; index++) {
         const int64_t token = index * packed_tile(p), tokens = tile_tokens(p, index);
         for (int64_t row = 0; row < packed_rows; row += packed_step) {
             const int64_t first = number * packed_rows + row;
@@ -271,8 +282,11 @@ void packed_block(const PackedProduct& p, int64_t number) {
                 packed_tile_any<1>(tokens, p, block, row, index, values);
             store_results(p, token, tokens, first, values);
         }
+        if (p.expanded) prefetch_part(block + bytes, bytes, index, tiles);
     }
 }
 
-const kernels::PackedCore packed_core{
-    {packed_tiles[0], packed_tiles[1], packed_tiles[2]}, packed_quantize, packed_block};
+const kernels::PackedCore packed_core{{packed_tiles[0], packed_tiles[1], packed_tiles[2]},
+                                      packed_expands,
+                                      packed_quantize,
+                                      packed_block};

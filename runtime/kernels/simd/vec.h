@@ -22,6 +22,7 @@
 // of
 //     an int32, the low one first; pdot(acc, a, b): acc + a's first * b's first + second * second.
 // W   `lanes` rows of four weight bytes, as the packed layout of quantised weights holds them.
+//     wspread(w, a, b): of each byte of row r the high byte of w * a[r] + b[r] < 2^16.
 // X   four int8 activations, repeated for each row.
 // dot_u4(acc, w, x): acc[r] += sum_j w[r][j] * x[j] for w in 0..15.
 // dot_u8(acc, w, x): the same for any byte w, exactly; where dot_u8_centred it adds

@@ -118,6 +118,16 @@ PENLIGHT_INLINE W wload(const uint8_t* p) {
 }
 PENLIGHT_INLINE W low_nibbles(W w) { return _mm256_and_si256(w, _mm256_set1_epi8(15)); }
 PENLIGHT_INLINE W high_nibbles(W w) { return low_nibbles(_mm256_srli_epi32(w, 4)); }
+PENLIGHT_INLINE void wstore(uint8_t* p, W w) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), w);
+}
+PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
+    const __m256i s = pjoin(scale, scale), o = pjoin(offset, offset);
+    W even = _mm256_and_si256(q, _mm256_set1_epi16(255)), odd = _mm256_srli_epi16(q, 8);
+    even = _mm256_add_epi16(_mm256_mullo_epi16(even, s), o);
+    odd = _mm256_add_epi16(_mm256_mullo_epi16(odd, s), o);
+    return _mm256_blendv_epi8(_mm256_srli_epi16(even, 8), odd, _mm256_set1_epi16(-256));
+}
 PENLIGHT_INLINE X xload(const int8_t* p) {
     int32_t four;
     memcpy(&four, p, 4);

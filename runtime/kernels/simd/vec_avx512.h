@@ -110,6 +110,14 @@ PENLIGHT_INLINE V ifloat(I a) { return _mm512_cvtepi32_ps(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return _mm512_loadu_si512(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
 PENLIGHT_INLINE W high_nibbles(W w) { return low_nibbles(_mm512_srli_epi32(w, 4)); }
+PENLIGHT_INLINE void wstore(uint8_t* p, W w) { _mm512_storeu_si512(p, w); }
+PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
+    const __m512i s = pjoin(scale, scale), o = pjoin(offset, offset);
+    W even = _mm512_and_si512(q, _mm512_set1_epi16(255)), odd = _mm512_srli_epi16(q, 8);
+    even = _mm512_add_epi16(_mm512_mullo_epi16(even, s), o);
+    odd = _mm512_add_epi16(_mm512_mullo_epi16(odd, s), o);
+    return _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaa, _mm512_srli_epi16(even, 8), odd);
+}
 PENLIGHT_INLINE X xload(const int8_t* p) {
     int32_t four;
     memcpy(&four, p, 4);

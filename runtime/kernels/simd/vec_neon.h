@@ -112,6 +112,14 @@ PENLIGHT_INLINE V ifloat(I a) { return vcvtq_f32_s32(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return vld1q_u8(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return vandq_u8(w, vdupq_n_u8(15)); }
 PENLIGHT_INLINE W high_nibbles(W w) { return vshrq_n_u8(w, 4); }
+PENLIGHT_INLINE void wstore(uint8_t* p, W w) { vst1q_u8(p, w); }
+PENLIGHT_INLINE uint16x8_t twice(I a) { return vreinterpretq_u16_s32(vsliq_n_s32(a, a, 16)); }
+PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
+    const uint16x8_t s = twice(scale), o = twice(offset), pairs = vreinterpretq_u16_u8(q);
+    uint16x8_t even = vmlaq_u16(o, vandq_u16(pairs, vdupq_n_u16(255)), s);
+    uint16x8_t odd = vmlaq_u16(o, vshrq_n_u16(pairs, 8), s);
+    return vtrn2q_u8(vreinterpretq_u8_u16(even), vreinterpretq_u8_u16(odd));
+}
 PENLIGHT_INLINE X xload(const int8_t* p) {
     int32_t four;
     memcpy(&four, p, 4);

@@ -69,6 +69,11 @@ PENLIGHT_INLINE W high_nibbles(W w) {
     for (uint8_t& b : w.byte) b >>= 4;
     return w;
 }
+PENLIGHT_INLINE void wstore(uint8_t* p, W w) { memcpy(p, w.byte, 4); }
+PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
+    for (uint8_t& b : q.byte) b = static_cast<uint8_t>((b * scale + offset) >> 8);
+    return q;
+}
 PENLIGHT_INLINE X xload(const int8_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
 PENLIGHT_INLINE I dot_u8(I acc, W w, X x) {
     for (int j = 0; j < 4; j++) acc += w.byte[j] * x.byte[j];

@@ -124,6 +124,14 @@ PENLIGHT_INLINE V ifloat(I a) { return wasm_f32x4_convert_i32x4(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return wasm_v128_load(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return wasm_v128_and(w, wasm_i8x16_const_splat(15)); }
 PENLIGHT_INLINE W high_nibbles(W w) { return wasm_u8x16_shr(w, 4); }
+PENLIGHT_INLINE void wstore(uint8_t* p, W w) { wasm_v128_store(p, w); }
+PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
+    const v128_t s = pjoin(scale, scale), o = pjoin(offset, offset);
+    v128_t even = wasm_v128_and(q, wasm_i16x8_const_splat(255)), odd = wasm_u16x8_shr(q, 8);
+    even = wasm_i16x8_add(wasm_i16x8_mul(even, s), o);
+    odd = wasm_i16x8_add(wasm_i16x8_mul(odd, s), o);
+    return wasm_i8x16_shuffle(even, odd, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+}
 PENLIGHT_INLINE X xload(const int8_t* p) { return wasm_v128_load32_splat(p); }
 PENLIGHT_INLINE I dot_u4(I acc, W w, X x) {
     v128_t low = wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_extmul_low_i8x16(w, x));

@@ -55,6 +55,9 @@ def linear(
     ``|q| <= 16256`` (127 * 128), and q is carried as two int8 numbers, ``q = 128 * high + low``:
     15 bits and twice the dot products, which costs little where memory is the limit, as it is when
     one token is decoded at a time.
+
+    With ``q4g32c`` the kernel may compute 64 tokens or more, of one call, with weights that are
+    rounded once more, to bytes with a scale for 256 inputs of a row (packed.h).
     """
     matrix = _unpacked(weight, format, out_features, x.shape[-1])
     spec = PackedFormat.parse(format)
