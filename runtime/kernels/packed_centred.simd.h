@@ -29,9 +29,10 @@ void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, con
         shift[v] = iload_shift(shifts + v * lanes);
         for (int t = 0; t < T; t++) sum[t][v] = vzero();
     }
-    const uint8_t* quants = block + p.format.head_bytes();
     const std::byte* x = tile;
+    const uint8_t* quants = block + p.format.head_bytes();
     const bool ask = row == 0 && p.prefetch;
+    const uint8_t* next_block = asked_by(p, row, tile, quants);
     for (int64_t left = p.format.groups(p.inputs); left > 0; left -= 2) {
         const float* scale = reinterpret_cast<const float*>(x + T * 2 * group);
         const int32_t* correction = reinterpret_cast<const int32_t*>(scale + T);  // [2][T]
@@ -39,6 +40,7 @@ void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, con
         const int8_t* columns = reinterpret_cast<const int8_t*>(x);
         // One group's at a time: processors keep track of only so many reads.
         if (ask) ask_ahead<group_bytes>(quants);
+        if (next_block) next_block = ask_for(next_block, 2 * group_bytes);
         I first[T][packed_vectors], second[T][packed_vectors];
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)

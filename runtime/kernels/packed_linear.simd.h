@@ -31,6 +31,18 @@ template <int64_t Bytes> PENLIGHT_INLINE void ask_ahead(const uint8_t* weights) 
 // second cache, a line with each that is read. Other formats gained nothing by it.
 constexpr int64_t packed_follow = 1024;
 
+// There, too, the second tile of a block, which finds its weights in a cache and waits for
+// arithmetic alone, asks for those of the next block. `quants`: where its own begin.
+PENLIGHT_INLINE const uint8_t* asked_by(const PackedProduct& p, int64_t row, const std::byte* tile,
+                                        const uint8_t* quants) {
+    const bool second = row == 0 && !p.prefetch && tile == tile_data(p, 1);
+    return second ? quants + p.format.block_bytes(p.inputs) : nullptr;
+}
+PENLIGHT_INLINE const uint8_t* ask_for(const uint8_t* weights, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(weights + i, 0, 2);
+    return weights + bytes;
+}
+
 // scales or minimums of `lanes` rows, of numbers of `size` bytes
 PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
     if (size == 4) return vload(reinterpret_cast<const float*>(scales) + row);
@@ -120,6 +132,7 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     const bool minimum = f.minimum;
     const uint8_t* quants = block;
     const uint8_t* minimums = quants + quant_bytes + f.scale_bytes() + row * scale_size;
+    const uint8_t* next_block = asked_by(p, row, tile, quants);
     const std::byte* x = tile;
     // Minimums are met on the way where registers are enough, else on a second one.
     constexpr bool one_way = (Planes + 2) * T * packed_vectors <= packed_registers - 8;
@@ -140,6 +153,7 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
             if (group_bytes > quant_bytes + 64)
                 __builtin_prefetch(quants + packed_ahead + quant_bytes + 64, 0, 3);
         }
+        if (next_block) next_block = ask_for(next_block, group_bytes);
         const int8_t* columns = reinterpret_cast<const int8_t*>(x);
         dot_columns<Bits, Group, Planes * T, false>(p, quants + row * 4, columns, acc);
 #pragma GCC unroll 4
