@@ -38,6 +38,6 @@ OWN = (
         for n in (1, 2)
         for name, whose in STARTS.items()
     ),
-    Own("drafting", BY_NAME["penlight-q4-q8"], "smollm2", 1, ("speculation.py", "--rounds", "3")),
+    Own("drafting", BY_NAME["penlight-q4-q8"], "smollm2", 1, ("speculation.py", "--rounds", "5")),
     Own("busy-core", BY_NAME["penlight-q4-q4"], "smollm2", 2, ("uneven.py", "--rounds", "3")),
 )

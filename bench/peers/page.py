@@ -51,7 +51,8 @@ are the least and the most.
 - Penlight's drafting from the text so far is off but in the row that names it, and no ratio is
   taken of that row: what a model writes behind four arbitrary tokens repeats itself, which drafting
   gains from more than from ordinary text. What it gains on a text to edit and costs on a story is
-  measured by itself, greedily, with and without in turns (`bench/speculation.py`).
+  measured by itself, with and without in turns, the first greedily, the second at a temperature of
+  0.8, at which it does not repeat itself (`bench/speculation.py`).
 - *One core busy* is a process that computes without end on the last of them, there and not there in
   turns (`bench/uneven.py`). Its work counts as the run's own, not as that of others.
 - The int8 cache is a file of its own, and no peer is compared with it.

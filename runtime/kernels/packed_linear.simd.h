@@ -1,7 +1,8 @@
 // y = x W^T for packed weights (packed.h), activations quantised by groups.
 //
 // Every output is summed over the groups in order, whatever the number of tokens computed
-// together, so a token's result does not depend on its neighbours.
+// together, so a token's result does not depend on its neighbours; only whether q4g32c is met as it
+// is or as bytes (packed_expand.simd.h) depends on how many tokens a call has.
 using kernels::packed_rows;
 using kernels::PackedFormat;
 using kernels::PackedProduct;
@@ -17,31 +18,11 @@ constexpr int packed_tiles[3] = {4, 2, 4};
 constexpr int packed_vectors = 4, packed_registers = 32;
 #endif
 
-// So many bytes ahead weights are asked for, where that helps: the processor's own prefetcher stops
-// at the end of each page, and arithmetic leaves it few reads to follow.
-constexpr int64_t packed_ahead = 8192;
-template <int64_t Bytes> PENLIGHT_INLINE void ask_ahead(const uint8_t* weights) {
-#pragma GCC unroll 17
-    for (int64_t i = 0; i < Bytes; i += 64) __builtin_prefetch(weights + packed_ahead + i, 0, 3);
-}
+constexpr int64_t packed_step = packed_vectors * lanes;  // rows of a tile
 
 #include "packed_quantize.simd.h"
 
-// Where it does not help, one token's weights of q4g32c are asked for so many bytes ahead into the
-// second cache, a line with each that is read. Other formats gained nothing by it.
-constexpr int64_t packed_follow = 1024;
-
-// There, too, the second tile of a block, which finds its weights in a cache and waits for
-// arithmetic alone, asks for those of the next block. `quants`: where its own begin.
-PENLIGHT_INLINE const uint8_t* asked_by(const PackedProduct& p, int64_t row, const std::byte* tile,
-                                        const uint8_t* quants) {
-    const bool second = row == 0 && !p.prefetch && tile == tile_data(p, 1);
-    return second ? quants + p.format.block_bytes(p.inputs) : nullptr;
-}
-PENLIGHT_INLINE const uint8_t* ask_for(const uint8_t* weights, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(weights + i, 0, 2);
-    return weights + bytes;
-}
+#include "packed_prefetch.simd.h"
 
 // scales or minimums of `lanes` rows, of numbers of `size` bytes
 PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
@@ -245,17 +226,6 @@ void packed_tile_any(int64_t tokens, const PackedProduct& p, const uint8_t* bloc
     }
 }
 
-constexpr int64_t packed_step = packed_vectors * lanes;  // rows of a tile
-
-// Ask for the memory of a tile's results, which lie far apart.
-void prefetch_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first) {
-    for (int64_t t = token; t < token + tokens; t++)
-        for (int64_t i = 0; i < packed_step; i += 16) {
-            __builtin_prefetch(p.out + t * p.rows + first + i, 1);
-            if (p.residual) __builtin_prefetch(p.residual + t * p.rows + first + i);
-        }
-}
-
 // values [tokens][packed_step], with what is to be added, to the results of rows from `first` on
 void store_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first,
                    const float* values) {
@@ -270,12 +240,6 @@ void store_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_
             n >= lanes ? vstore(p.out + at + i, y) : vstore_n(p.out + at + i, y, n);
         }
     }
-}
-
-// Ask for part `index` of `parts` of what lies at `from`.
-void prefetch_part(const uint8_t* from, int64_t bytes, int64_t index, int64_t parts) {
-    for (int64_t i = bytes * index / parts; i < bytes * (index + 1) / parts; i += 64)
-        __builtin_prefetch(from + i, 0, 2);
 }
 
 void packed_block(const PackedProduct& p, int64_t number) {

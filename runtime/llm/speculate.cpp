@@ -1,6 +1,7 @@
 #include "speculate.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace penlight::llm {
 
@@ -28,7 +29,9 @@ bool Speculation::start(const int32_t* tokens, size_t count, uint32_t mode) {
     if (mode == PENLIGHT_LLM_SPECULATION_OFF) return tokens_.append(tokens, count);
     std::copy(usual, usual + kinds, right_);
     std::fill(known_, known_ + kinds, usual_known);
-    extra_ += (usual_extra - extra_) / 4;  // what was measured once need not hold for ever
+    // What was measured once need not hold for ever.
+    extra_ += (usual_extra - extra_) / 4;
+    for (float& cost : costs_) cost = 0;
     bool fits = newest_.resize(size_t{1} << table_bits);  // zeros
     for (size_t i = 0; i < count && fits; i++) fits = push(tokens[i]);
     return fits;
@@ -81,7 +84,22 @@ void Speculation::measured(size_t tokens, double seconds) {
         double extra = (seconds / single_ - 1) / static_cast<double>(tokens - 1);
         extra = std::clamp(extra, 0.02, 2.0 * extra_ + 0.1);
         extra_ += (static_cast<float>(extra) - extra_) / 8;
+        if (tokens < std::size(costs_)) {
+            const float known = cost(tokens);
+            const float now = std::min(static_cast<float>(seconds / single_), 2 * known);
+            costs_[tokens] = costs_[tokens] > 0 ? known + (now - known) / 4 : now;
+        }
     }
+}
+
+// Of the nearest number of tokens below that is known, and what each further one costs; but no more
+// than that of a greater number.
+float Speculation::cost(size_t tokens) const {
+    size_t below = std::min(tokens, std::size(costs_) - 1), above = tokens;
+    while (below > 1 && costs_[below] <= 0) below--;
+    float guess = (below > 1 ? costs_[below] : 1) + extra_ * static_cast<float>(tokens - below);
+    while (above < std::size(costs_) && costs_[above] <= 0) above++;
+    return above < std::size(costs_) ? std::min(guess, costs_[above]) : guess;
 }
 
 size_t Speculation::kind(size_t matched) {
@@ -125,7 +143,7 @@ size_t Speculation::worthwhile(size_t most) const {
     for (size_t n = 1; n <= most; n++) {
         all_right *= right_[kind(std::min(matched_ + n - 1, longest_match))];
         expected += all_right;
-        float speed = expected / (1 + extra_ * static_cast<float>(n));
+        float speed = expected / cost(n + 1);
         if (speed > gain) best = n, gain = speed;
     }
     return best;

@@ -40,6 +40,7 @@ class Speculation {
     static size_t kind(size_t matched);
     uint32_t& newest(size_t index);
     void find();
+    float cost(size_t tokens) const;
     size_t worthwhile(size_t most) const;
 
     uint32_t mode_ = PENLIGHT_LLM_SPECULATION_OFF;
@@ -52,6 +53,9 @@ class Speculation {
     float known_[kinds] = {};   // how many guesses that is drawn from
     double single_ = 0;         // seconds of a step of one token; 0: not known yet
     float extra_ = 0.25f;       // what each further token costs, in such steps
+    // What a step of so many tokens costs, in such steps; 0: not known. Kernels take tokens a few
+    // at a time, so that it rises in stairs.
+    float costs_[17] = {};
 };
 
 }  // namespace penlight::llm
