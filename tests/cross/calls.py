@@ -32,8 +32,8 @@ from penlight.passes.arguments import SCALAR_TYPES
 
 ROOT = Path(__file__).parents[2]
 DTYPES = {code: dtype for dtype, code in SCALAR_TYPES.items()}
-KERNEL_TESTS = ("test_llm_ops", "test_attention_bf16", "test_matrix", "test_convolution",
-                "test_normalisation")  # fmt: skip
+KERNEL_TESTS = ("test_llm_ops", "test_packed_prompts", "test_attention_bf16", "test_matrix",
+                "test_convolution", "test_normalisation")  # fmt: skip
 MODELS = {"add", "mlp_activations", "lenet", "resnet_block", "lstm", "transformer", "mixed_ops",
           "integer_and_bool", "half_types", "channels_last", "dynamic_transformer", "cache",
           "branches"}  # fmt: skip
