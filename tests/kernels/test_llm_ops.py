@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from harness import refuse_op, run_op
+from integer_attention import in_integers, integer_attention
 from isas import available
 
 import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
@@ -191,6 +192,18 @@ def cached(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.ops.penlight.update_cache(empty, rows, torch.tensor([0]))
 
 
+def attend(
+    isa: str, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, position: int, *rest: Any
+) -> torch.Tensor:
+    """What the kernel gives, compared with its definition on this instruction set."""
+    args, close = (q, keys, values, torch.tensor([position]), *rest), {"rtol": 1e-4, "atol": 2e-6}
+    if in_integers(isa, q.shape[1], q.shape[3], keys.dtype):
+        # A number that is rounded the other way counts 1/16256 of the largest.
+        outputs = [integer_attention(q, keys, values, position, *rest)]
+        return run_op("penlight::attention", *args, outputs=outputs, rtol=1e-4, atol=5e-5)[0]
+    return run_op("penlight::attention", *args, **close)[0]
+
+
 CACHES = [torch.float16, torch.float32, torch.int8]
 
 
@@ -200,29 +213,24 @@ def test_attention(isa: str, case: tuple[int, ...], cache: torch.dtype) -> None:
     t, h, g, d, s, position, window, softcap = case
     # Rows of other sizes, so that each has a scale of its own.
     k, v = (sample(1, s, g, d, seed=i) * sample(1, s, g, 1, seed=i + 2).sigmoid() for i in (1, 2))
-    q, args = sample(1, t, h, d), (cached(k, cache), cached(v, cache))
-    close = dict(rtol=1e-4, atol=2e-6)
+    q, caches = sample(1, t, h, d), (cached(k, cache), cached(v, cache))
     rest = (d**-0.5, int(window), float(softcap))
-    (y,) = run_op("penlight::attention", q, *args, torch.tensor([position]), *rest, **close)
+    y = attend(isa, q, *caches, position, *rest)
     if t <= 16:  # as in speculation: the last token alone gives the same bits
-        last = torch.tensor([position + t - 1])
-        (alone,) = run_op(
-            "penlight::attention", q[:, -1:].contiguous(), *args, last, *rest, **close
-        )
+        alone = attend(isa, q[:, -1:].contiguous(), *caches, position + t - 1, *rest)
         assert torch.equal(alone[0, 0], y[0, -1])
 
 
+@pytest.mark.parametrize("width", [40, 64])
 @pytest.mark.parametrize("tokens", [1, 30])
 def test_an_int8_cache_that_is_empty_or_spoilt_attends_as_its_definition(
-    isa: str, tokens: int
+    isa: str, tokens: int, width: int
 ) -> None:
-    k, v = sample(1, 150, 2, 40), sample(1, 150, 2, 40, seed=1)
+    k, v = sample(1, 150, 2, width), sample(1, 150, 2, width, seed=1)
     k[0, 5], v[0, 7], v[0, 100:] = 0, 0, 0
     v[0, 3, 1, 4] = math.nan
-    args = (sample(1, tokens, 4, 40), cached(k, torch.int8), cached(v, torch.int8))
-    (y,) = run_op(
-        "penlight::attention", *args, torch.tensor([120]), 0.2, 0, 0.0, rtol=1e-4, atol=2e-6
-    )
+    caches = cached(k, torch.int8), cached(v, torch.int8)
+    y = attend(isa, sample(1, tokens, 4, width), *caches, 120, 0.2, 0, 0.0)
     assert y[0, :, :2].isfinite().all() and y[0, :, 2:].isnan().all()
 
 
@@ -238,10 +246,7 @@ def test_attention_of_a_token_is_the_same_alone(
     q, rest = sample(1, t, h, d), (d**-0.5, window, 0.0)
 
     def attention(first: int, last: int) -> torch.Tensor:
-        at = torch.tensor([position + first])
-        part = q[:, first:last].contiguous()
-        (y,) = run_op("penlight::attention", part, *caches, at, *rest, rtol=1e-4, atol=2e-6)
-        return y
+        return attend(isa, q[:, first:last].contiguous(), *caches, position + first, *rest)
 
     together = attention(0, t)
     assert torch.equal(torch.cat([attention(i, i + 1) for i in range(t)], 1), together)
