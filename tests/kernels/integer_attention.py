@@ -7,8 +7,10 @@ Queries, and weights times the scales of values, are rounded to 15 bits, by rows
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
+from harness import run_op
 from torch import Tensor
 
 CHUNK, BITS_15 = 128, 127 * 128
@@ -63,3 +65,16 @@ def integer_attention(
         sums += factor * weights.sum(-1, keepdim=True)
         total += torch.einsum("hts,shd->thd", factor * rounded, values[part])
     return (total / sums.transpose(0, 1)).float()[None]
+
+
+def attend(
+    isa: str, q: Tensor, keys: Tensor, values: Tensor, start: int, *rest: Any,
+    op: str = "penlight::attention",
+) -> Tensor:  # fmt: skip
+    """What the kernel gives, compared with its definition on this instruction set."""
+    args = (q, keys, values, torch.tensor([start]), *rest)
+    if not in_integers(isa, q.shape[1], q.shape[3], keys.dtype):
+        return run_op(op, *args, rtol=1e-4, atol=2e-6)[0]
+    # A number that is rounded the other way counts 1/16256 of the largest.
+    outputs = [integer_attention(q, keys, values, start, *rest)]
+    return run_op(op, *args, outputs=outputs, rtol=1e-4, atol=5e-5)[0]

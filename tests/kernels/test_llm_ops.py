@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from harness import refuse_op, run_op
-from integer_attention import in_integers, integer_attention
+from integer_attention import attend
 from isas import available
 
 import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
@@ -190,18 +190,6 @@ def cached(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     width = rows.shape[-1] + (4 if dtype == torch.int8 else 0)
     empty = torch.zeros((*rows.shape[:-1], width), dtype=dtype)
     return torch.ops.penlight.update_cache(empty, rows, torch.tensor([0]))
-
-
-def attend(
-    isa: str, q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, position: int, *rest: Any
-) -> torch.Tensor:
-    """What the kernel gives, compared with its definition on this instruction set."""
-    args, close = (q, keys, values, torch.tensor([position]), *rest), {"rtol": 1e-4, "atol": 2e-6}
-    if in_integers(isa, q.shape[1], q.shape[3], keys.dtype):
-        # A number that is rounded the other way counts 1/16256 of the largest.
-        outputs = [integer_attention(q, keys, values, position, *rest)]
-        return run_op("penlight::attention", *args, outputs=outputs, rtol=1e-4, atol=5e-5)[0]
-    return run_op("penlight::attention", *args, **close)[0]
 
 
 CACHES = [torch.float16, torch.float32, torch.int8]
