@@ -168,89 +168,58 @@ void sum_rows(const Attention& a, const Chunk& c, const Row* rows, int64_t group
 }
 
 // Rows [first, first + count) of all cache heads' rows.
-struct Band {
-    int count;
-    int64_t begin, end;  // of the keys that any of them sees
+template <class T> void decode_band(const Attention& a, const Chunk& c, int64_t first, int count) {
+    alignas(64) float scores[band_rows * attention_chunk];
+    alignas(64) float scales[scaled<T> ? band_rows * attention_chunk : 1];  // of a tile's keys
+    const float* q[band_rows];
     Row rows[band_rows];
     int tile[band_rows];  // rows of one cache head that are worked on together
-};
-void open_band(const Attention& a, const Chunk& c, int64_t first, int count, Band* band) {
-    band->count = count;
-    band->begin = c.count;
-    band->end = 0;
+    int64_t begin = c.count, end = 0;
     for (int i = 0; i < count; i++) {
         const int64_t row = (first + i) % c.rows;
-        const Row& it = band->rows[i] = row_of(a, c, (first + i) / c.rows, row);
-        if (it.end > 0 && it.begin < band->begin) band->begin = it.begin;
-        if (it.end > band->end) band->end = it.end;
+        rows[i] = row_of(a, c, (first + i) / c.rows, row);
+        q[i] = rows[i].q;
+        if (rows[i].end > 0) begin = rows[i].begin < begin ? rows[i].begin : begin;
+        end = rows[i].end > end ? rows[i].end : end;
         const int64_t left = c.rows - row < count - i ? c.rows - row : count - i;
-        band->tile[i] = static_cast<int>(left < decode_rows ? left : decode_rows);
+        tile[i] = static_cast<int>(left < decode_rows ? left : decode_rows);
     }
-}
-
-template <class T>
-void score_band(const Attention& a, const Chunk& c, const Band& band, float* scores) {
-    alignas(64) float scales[scaled<T> ? band_rows * attention_chunk : 1];  // of a tile's keys
-    const float* queries[band_rows];
-    for (int i = 0; i < band.count; i++) queries[i] = band.rows[i].q;
-    for (int64_t key = band.begin / lanes * lanes; key < band.end; key += lanes) {
-        for (int i = 0; i < band.count; i += band.tile[i]) {
-            const int64_t group = band.rows[i].group;
-            const float* const* q = queries + i;
+    for (int64_t key = begin / lanes * lanes; key < end; key += lanes) {
+        for (int i = 0; i < count; i += tile[i]) {
+            const int64_t group = rows[i].group;
             float* to = scores + i * attention_chunk;
             float* of = scales + (scaled<T> ? i * attention_chunk : 0);
-            if (band.tile[i] == 1) score_rows<1, T>(a, c, q, group, key, to, of);
-            if (band.tile[i] == 2) score_rows<2, T>(a, c, q, group, key, to, of);
+            if (tile[i] == 1) score_rows<1, T>(a, c, q + i, group, key, to, of);
+            if (tile[i] == 2) score_rows<2, T>(a, c, q + i, group, key, to, of);
             if constexpr (decode_rows > 2) {
-                if (band.tile[i] == 3) score_rows<3, T>(a, c, q, group, key, to, of);
-                if (band.tile[i] == 4) score_rows<4, T>(a, c, q, group, key, to, of);
+                if (tile[i] == 3) score_rows<3, T>(a, c, q + i, group, key, to, of);
+                if (tile[i] == 4) score_rows<4, T>(a, c, q + i, group, key, to, of);
             }
         }
     }
     if constexpr (scaled<T>)
-        for (int i = 0; i < band.count; i += band.tile[i])
-            scale_scores(scales + i * attention_chunk, band.begin, band.end, band.tile[i],
+        for (int i = 0; i < count; i += tile[i])
+            scale_scores(scales + i * attention_chunk, begin, end, tile[i],
                          scores + i * attention_chunk);
-}
-
-template <class T>
-void sum_band(const Attention& a, const Chunk& c, const Band& band, const float* scores) {
-    for (int i = 0; i < band.count; i++)
-        memset(band.rows[i].partial, 0, static_cast<size_t>(a.dim) * sizeof(float));
-    for (int64_t key = band.begin; key < band.end; key += value_block) {
-        const int64_t n = band.end - key < value_block ? band.end - key : value_block;
-        for (int i = 0; i < band.count; i += band.tile[i]) {
-            const Row* rows = band.rows + i;
+    for (int i = 0; i < count; i++) {
+        float* record = rows[i].partial + a.record() - 2;
+        record[0] = softmax_row(a, rows[i].begin, rows[i].end, -INFINITY,
+                                scores + i * attention_chunk, record + 1);
+        memset(rows[i].partial, 0, static_cast<size_t>(a.dim) * sizeof(float));
+    }
+    for (int64_t key = begin; key < end; key += value_block) {
+        const int64_t n = end - key < value_block ? end - key : value_block;
+        for (int i = 0; i < count; i += tile[i]) {
+            const int64_t group = rows[i].group;
             const float* weights = scores + i * attention_chunk;
-            if (band.tile[i] == 1) sum_rows<1, T>(a, c, rows, rows->group, key, n, weights);
-            if (band.tile[i] == 2) sum_rows<2, T>(a, c, rows, rows->group, key, n, weights);
+            if (tile[i] == 1) sum_rows<1, T>(a, c, rows + i, group, key, n, weights);
+            if (tile[i] == 2) sum_rows<2, T>(a, c, rows + i, group, key, n, weights);
             if constexpr (decode_rows > 2) {
-                if (band.tile[i] == 3) sum_rows<3, T>(a, c, rows, rows->group, key, n, weights);
-                if (band.tile[i] == 4) sum_rows<4, T>(a, c, rows, rows->group, key, n, weights);
+                if (tile[i] == 3) sum_rows<3, T>(a, c, rows + i, group, key, n, weights);
+                if (tile[i] == 4) sum_rows<4, T>(a, c, rows + i, group, key, n, weights);
             }
         }
     }
-}
-
-#if defined(PENLIGHT_TARGET_AVX512)
-#include "attention_bytes.simd.h"
-#else
-constexpr bool decodes_bytes(const Attention&) { return false; }
-void score_bytes_of(const Attention&, const Chunk&, const Band&, float*) {}
-void sum_bytes_of(const Attention&, const Chunk&, const Band&, float*) {}
-#endif
-
-template <class T> void decode_band(const Attention& a, const Chunk& c, const Band& band) {
-    alignas(64) float scores[band_rows * attention_chunk];
-    const bool bytes = scaled<T> && decodes_bytes(a);
-    bytes ? score_bytes_of(a, c, band, scores) : score_band<T>(a, c, band, scores);
-    for (int i = 0; i < band.count; i++) {
-        const Row& row = band.rows[i];
-        float* record = row.partial + a.record() - 2;
-        record[0] =
-            softmax_row(a, row.begin, row.end, -INFINITY, scores + i * attention_chunk, record + 1);
-    }
-    bytes ? sum_bytes_of(a, c, band, scores) : sum_band<T>(a, c, band, scores);
 }
 
 template <class T> void decode_chunk_of(const Attention& a, int64_t chunk) {
@@ -260,11 +229,8 @@ template <class T> void decode_chunk_of(const Attention& a, int64_t chunk) {
     c.rows = a.tokens * a.shared();
     c.partial = a.partial + chunk * a.tokens * a.heads * a.record();
     const int64_t rows = c.rows * a.groups;
-    for (int64_t i = 0; i < rows; i += band_rows) {
-        Band band;
-        open_band(a, c, i, static_cast<int>(rows - i < band_rows ? rows - i : band_rows), &band);
-        decode_band<T>(a, c, band);
-    }
+    for (int64_t i = 0; i < rows; i += band_rows)
+        decode_band<T>(a, c, i, static_cast<int>(rows - i < band_rows ? rows - i : band_rows));
 }
 void decode_chunk(const Attention& a, int64_t chunk) {
     if (a.cache == PENLIGHT_INT8) return decode_chunk_of<int8_t>(a, chunk);

@@ -290,9 +290,6 @@ def attention(
     Query t sits at position p = input_pos[0] + t and sees positions 0..p, or only the last
     ``window`` of them if that is positive. H is a multiple of G: query head h reads cache head
     h // (H / G). If ``softcap`` is positive, scores s become softcap * tanh(s / softcap).
-
-    Over int8 caches the kernel may compute up to 16 tokens in integers: queries, and weights times
-    the scales of values, are then rounded to 15 bits, by rows and by 128 positions.
     """
     tokens, heads = q.shape[1], q.shape[2]
     start = int(input_pos[0])
