@@ -108,6 +108,12 @@ class Quality:
     def perplexity(self) -> float:
         return math.exp(self.negative / len(self.kl))
 
+    @property
+    def behind(self) -> str:
+        """KL behind prompts: the mean and its standard error."""
+        kl = np.asarray(self.prompted)
+        return f"{kl.mean():.2g} ± {kl.std() / len(kl) ** 0.5:.1g}" if len(kl) else ""
+
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = logits.astype(np.float64) - logits.max()
@@ -296,7 +302,7 @@ class Bench:
             quality.common.append(equal.index(False) if False in equal else len(equal))
             quality.same_answers += got == expected
         self.say(
-            f"{name}: KL {np.mean(quality.kl):.2g}, {self.behind_prompts(quality)} behind prompts, "
+            f"{name}: KL {np.mean(quality.kl):.2g}, behind prompts {quality.behind or 'unknown'}, "
             f"perplexity {quality.perplexity:.3f}, "
             f"answers {quality.common}, {time.perf_counter() - begin:.0f} s"
         )
@@ -304,12 +310,6 @@ class Bench:
 
     def _expected(self, at: int) -> np.ndarray:
         return self.reference[at].astype(np.float64)
-
-    @staticmethod
-    def behind_prompts(quality: Quality) -> str:
-        """The mean and its standard error."""
-        kl = np.asarray(quality.prompted)
-        return f"{kl.mean():.2g} ± {kl.std() / len(kl) ** 0.5:.1g}" if len(kl) else ""
 
 
 def run(tokens: int, executorch: Path | None, say: Callable[[str], None]) -> Iterator[str]:
@@ -379,10 +379,9 @@ class Report:
             "KL is the Kullback-Leibler divergence of the model's next-token distribution from the",
             "reference's, in nats. A program runs token by token, with a float16 cache unless its",
             "row names another; but behind prompts it has read the beginning of a window at once,",
-            f"{PROMPTED[0]} to {PROMPTED[-1]:,} tokens (the mean and its standard error). `q8` and "
-            "`q4` may then attend in",
-            "bfloat16, and `q4` multiply weights that are rounded once more, to bytes with a scale",
-            "for 256 inputs of a row, where the processor is quick at it.",
+            f"{PROMPTED[0]} to {PROMPTED[-1]:,} tokens, 512 a call (mean and standard error).",
+            "`q8` and `q4` may then attend in bfloat16, and `q4` multiply weights that are rounded",
+            "once more, to bytes with a scale for 256 inputs of a row, where that is faster.",
             "",
             "`keep` meets the checkpoint's own weights with activations of 15 bits (`.a16` of",
             "[the format](../src/penlight/edge/packed.py)), the others with activations of 8.",
@@ -399,7 +398,7 @@ class Report:
         size = f"{r.nbytes / 1e6:.0f}" if r.nbytes else ""
         return (
             f"| {title} | {np.mean(r.kl):.2g} | {np.quantile(r.kl, 0.99):.2g} | "
-            f"{max(r.kl):.2g} | {self.bench.behind_prompts(r)} | "
+            f"{max(r.kl):.2g} | {r.behind} | "
             f"{100 * r.agreed / len(r.kl):.1f}% | {r.perplexity:.3f} ({change:+.2f}%) | "
             f"{r.same_answers} of {len(r.common)} | {' '.join(map(str, r.common))} | {size} |"
         )

@@ -260,7 +260,7 @@ void packed_block(const PackedProduct& p, int64_t number) {
                 packed_tile_any<1>(tokens, p, block, row, index, values);
             store_results(p, token, tokens, first, values);
         }
-        if (p.expanded) prefetch_part(block + bytes, bytes, index, tiles);
+        if (p.expanded) ask_for(block + bytes + bytes * index / tiles, bytes / tiles);
     }
 }
 

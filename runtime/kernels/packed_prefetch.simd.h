@@ -24,12 +24,6 @@ PENLIGHT_INLINE const uint8_t* ask_for(const uint8_t* weights, int64_t bytes) {
     return weights + bytes;
 }
 
-// Ask for part `index` of `parts` of what lies at `from`.
-void prefetch_part(const uint8_t* from, int64_t bytes, int64_t index, int64_t parts) {
-    for (int64_t i = bytes * index / parts; i < bytes * (index + 1) / parts; i += 64)
-        __builtin_prefetch(from + i, 0, 2);
-}
-
 // Ask for the memory of a tile's results, which lie far apart.
 void prefetch_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first) {
     for (int64_t t = token; t < token + tokens; t++)

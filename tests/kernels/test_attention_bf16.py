@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from harness import refuse_op, run_op
-from isas import available
 from test_llm_ops import CACHES, cached, sample
 
 UNIT = 2.0**-9  # the most that rounding to bfloat16 changes, as a share
@@ -16,12 +15,6 @@ CASES = [(17, 1, 1, 16, 0, 0, 0.0), (33, 9, 3, 64, 0, 0, 0.0), (130, 2, 1, 16, 3
          (19, 4, 4, 80, 130, 0, 0.0), (60, 4, 2, 128, 400, 71, 0.0), (40, 3, 3, 70, 130, 0, 20.0),
          (18, 2, 1, 33, 255, 0, 5.0), (201, 6, 2, 64, 10, 33, 0.0), (21, 2, 2, 1, 126, 4, 0.0),
          (20, 2, 1, 300, 125, 0, 0.0), (25, 7, 7, 96, 131, 2, 30.0)]  # fmt: skip
-
-
-@pytest.fixture(params=available())
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("PENLIGHT_ISA", request.param)
-    return str(request.param)
 
 
 def arguments(case: tuple[float, ...], cache: torch.dtype) -> tuple[torch.Tensor, ...]:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from harness import refuse_op, run_op
-from isas import available
 
 # batch, in, out, height, width, kernel (h, w), stride, padding, dilation, groups
 CASES = {
@@ -21,12 +20,6 @@ CASES = {
     "one pixel": (1, 32, 16, 1, 1, 1, 1, 1, 0, 1, 1),
     "padding beyond the input": (1, 4, 4, 2, 2, 3, 3, 1, 2, 1, 1),
 }
-
-
-@pytest.fixture(params=available())
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("PENLIGHT_ISA", request.param)
-    return str(request.param)
 
 
 def sample(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:

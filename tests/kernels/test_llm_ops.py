@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from harness import refuse_op, run_op
-from isas import available
 
 import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
 from penlight.quantize import pack, pack_values
@@ -17,12 +16,6 @@ from penlight.quantize import pack, pack_values
 FORMATS = ["q4g32", "q4g32m", "q4g16.f32", "q4g16m.f32", "q8g32", "q8g32m", "q8g16m.f32", "q8g16",
            "q4g32.a16", "q4g32m.a16", "q8g32.a16", "q8g16m.f32.a16", "q4g16.a16",
            "q4g32c", "bf16", "f16", "f32"]  # fmt: skip
-
-
-@pytest.fixture(params=available())
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("PENLIGHT_ISA", request.param)
-    return str(request.param)
 
 
 def sample(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -7,19 +7,12 @@ import torch
 from harness import refuse_op, run_op
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from isas import available
 
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 # rows, depth, columns: around tiles of 12 x 32, 6 x 16 and 4 x 2, dot products, nothing at all
 SHAPES = [(1, 1, 1), (3, 5, 7), (1, 64, 100), (2, 0, 3), (0, 4, 2), (12, 33, 32), (13, 17, 65),
           (100, 50, 3), (40, 300, 4), (64, 128, 130)]  # fmt: skip
-
-
-@pytest.fixture(params=available())
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("PENLIGHT_ISA", request.param)
-    return str(request.param)
 
 
 def sample(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:

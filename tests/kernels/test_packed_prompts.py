@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from harness import run_op
-from isas import available
 from numpy.typing import NDArray
 
 import penlight.edge.ops
@@ -17,12 +16,6 @@ from penlight.quantize.scheme import Quantized, quantize_rows
 SPEC = PackedFormat.parse("q4g32c")
 FEW, MANY, RUN = 63, 64, 256
 CLOSE = {"rtol": 2e-5, "atol": 3e-4}
-
-
-@pytest.fixture(params=available())
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("PENLIGHT_ISA", request.param)
-    return str(request.param)
 
 
 def sample(*shape: int, seed: int = 0) -> torch.Tensor:
