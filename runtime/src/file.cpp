@@ -44,6 +44,10 @@ Status File::open(const char* path, const char* label, const penlight_allocator&
                       descriptor, 0);
     ::close(descriptor);
     if (memory != MAP_FAILED) {
+        // What is not in the system's cache yet comes in large pages, which are read faster.
+#ifdef MADV_HUGEPAGE
+        (void)madvise(memory, static_cast<size_t>(facts.st_size), MADV_HUGEPAGE);
+#endif
         mapped_ = true;
         bytes_ = {static_cast<const std::byte*>(memory), static_cast<size_t>(facts.st_size)};
         return Status::ok;

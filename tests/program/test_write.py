@@ -85,7 +85,25 @@ def test_memory_does_not_grow_with_the_data() -> None:
     builder.write(Nowhere())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1 << 20
+    assert peak < 8 << 20  # a piece of 4 MiB as it grows
+
+
+def test_files_are_written_in_large_aligned_pieces() -> None:
+    builder = ProgramBuilder()
+    for size in (3 << 20, 5, 9 << 20, 70_000):
+        builder.add_constant(Zeros(size))
+    writes: list[int] = []
+
+    class Sizes(io.BytesIO):
+        def write(self, data: object) -> int:
+            writes.append(memoryview(data).nbytes)  # type: ignore[arg-type]
+            return super().write(data)  # type: ignore[arg-type]
+
+    file = Sizes()
+    builder.write(file)
+    assert file.getvalue() == builder.to_bytes()
+    assert set(writes[:-1]) == {4 << 20}, "each begins and ends at a multiple of 4 MiB"
+    assert 0 < writes[-1] <= 4 << 20
 
 
 @pytest.mark.parametrize("given", [0, 99, 101, 1 << 20])

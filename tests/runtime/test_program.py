@@ -37,6 +37,19 @@ def test_from_a_path(make_add: Make, tmp_path: Path) -> None:
             np.testing.assert_array_equal(program.forward(X, X), X + X)
 
 
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists(),
+    reason="this system has no pages to choose from",
+)
+def test_large_pages_are_asked_for(make_add: Make, tmp_path: Path) -> None:
+    path = tmp_path / "add.pte"
+    path.write_bytes(make_add())
+    with load(path):
+        smaps = Path("/proc/self/smaps").read_text()
+    flags = next(line for line in smaps.split(str(path))[1].splitlines() if "VmFlags" in line)
+    assert "hg" in flags.split()
+
+
 def test_methods_and_their_signatures(make_add: Make) -> None:
     with load(make_add()) as program:
         assert program.methods == ("forward", "accumulate")
