@@ -10,9 +10,11 @@ namespace {
 constexpr size_t table_bits = 14;
 constexpr size_t longest_match = 32;  // tokens that are compared at most
 constexpr size_t most_places = 16;    // earlier occurrences that are looked at
+constexpr size_t followed = 3;        // tokens that matched: the answer follows that place
+constexpr size_t near = 8;            // tokens within which it may go on behind that place
 // Before anything is known: how often guesses come true, how many guesses that is worth, and what
 // a further token costs.
-constexpr float usual[] = {0.3f, 0.45f, 0.6f, 0.7f, 0.8f, 0.9f};
+constexpr float usual[] = {0.5f, 0.3f, 0.45f, 0.6f, 0.7f, 0.8f, 0.9f};
 constexpr float usual_known = 4;
 constexpr float usual_extra = 0.25f;
 constexpr float memory = 24;         // guesses; older ones fade
@@ -25,7 +27,7 @@ bool Speculation::start(const int32_t* tokens, size_t count, uint32_t mode) {
     tokens_.shrink(0);
     earlier_.shrink(0);
     newest_.shrink(0);
-    next_ = 0;
+    next_ = left_ = 0;
     if (mode == PENLIGHT_LLM_SPECULATION_OFF) return tokens_.append(tokens, count);
     std::copy(usual, usual + kinds, right_);
     std::fill(known_, known_ + kinds, usual_known);
@@ -48,6 +50,11 @@ bool Speculation::push(int32_t token) {
     if (!tokens_.push(token) || !earlier_.push(0)) return false;
     // A guess that came true is followed by the next one, with one more token that matches.
     bool follows = next_ && tokens_[next_] == token;
+    if (next_ && !follows && matched_ >= followed) {
+        left_ = next_;
+        since_ = 0;
+    }
+    since_++;
     if (end > 0) {
         uint32_t& place = newest(end);
         earlier_[end] = place;
@@ -103,7 +110,7 @@ float Speculation::cost(size_t tokens) const {
 }
 
 size_t Speculation::kind(size_t matched) {
-    constexpr size_t least[] = {3, 4, 6, 9, 16};
+    constexpr size_t least[] = {2, 3, 4, 6, 9, 16};
     size_t n = 0;
     while (n < kinds - 1 && matched >= least[n]) n++;
     return n;
@@ -116,7 +123,8 @@ uint32_t& Speculation::newest(size_t index) {
     return newest_[(hash ^ hash >> 15) & ((1u << table_bits) - 1)];
 }
 
-// The longest of the newest earlier occurrences of the last tokens, two at least.
+// The longest of the newest earlier occurrences of the last tokens, two at least; else one near
+// where the answer left what it followed.
 void Speculation::find() {
     size_t end = tokens_.size() - 1, best = 1;
     if (next_ && matched_ >= longest_match) return;  // it goes on as before
@@ -133,6 +141,19 @@ void Speculation::find() {
         if (best == longest_match) return;
         place = earlier_[at];
     }
+    if (!next_ && left_ && since_ <= near) find_near();
+}
+
+// The last token, as near as possible to where it would be if as many tokens had been replaced.
+void Speculation::find_near() {
+    const size_t end = tokens_.size() - 1, expected = left_ + since_ - 1;
+    for (size_t distance = 0; distance <= near && !next_; distance++)
+        for (size_t at : {expected - distance, expected + distance}) {
+            if (at == 0 || at >= end || tokens_[at] != tokens_[end]) continue;
+            next_ = at + 1;
+            matched_ = 1;
+            break;
+        }
 }
 
 // How many guesses give the most tokens for the time of their step, as far as is known.

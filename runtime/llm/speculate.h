@@ -7,9 +7,11 @@
 //   s.push(token);                       // each token that was really drawn, in order
 //
 // A draft is what followed the longest earlier occurrence of the last tokens ("prompt lookup
-// decoding", Saxena 2023). Whether it is worth its step is reckoned from what is known so far: how
-// often guesses like it came true, whether they were checked or not, and what a step of several
-// tokens costs. All of that changes how fast an answer comes, never what it says.
+// decoding", Saxena 2023). Where the answer has just left what it followed, as a corrected word
+// does, one token that also comes soon after that place is enough to go on. Whether it is worth its
+// step is reckoned from what is known so far: how often guesses like it came true, whether they
+// were checked or not, and what a step of several tokens costs. All of that changes how fast an
+// answer comes, never what it says.
 #pragma once
 
 #include <cstddef>
@@ -36,10 +38,11 @@ class Speculation {
     size_t size() const { return tokens_.size(); }
 
   private:
-    static constexpr size_t kinds = 6;  // of guesses, by how many tokens matched
+    static constexpr size_t kinds = 7;  // of guesses, by how many tokens matched
     static size_t kind(size_t matched);
     uint32_t& newest(size_t index);
     void find();
+    void find_near();
     float cost(size_t tokens) const;
     size_t worthwhile(size_t most) const;
 
@@ -49,6 +52,8 @@ class Speculation {
     Buffer<uint32_t> newest_;   // by hash of a pair: 1 + where it ended last, or 0
     size_t next_ = 0;           // where the guess lies; 0: there is none
     size_t matched_ = 0;        // tokens before it that are also the last ones
+    size_t left_ = 0;           // the last guess that was wrong after several that matched, or 0
+    size_t since_ = 0;          // tokens since then, the one that came in its place included
     float right_[kinds] = {};   // how often guesses came true
     float known_[kinds] = {};   // how many guesses that is drawn from
     double single_ = 0;         // seconds of a step of one token; 0: not known yet

@@ -12,9 +12,10 @@ from tests.llm_cpp import programs
 from tests.native import ROOT, built
 
 SANITIZED = ROOT / "tests/sanitized"
-SOURCE = Path(__file__).parent / "language_model.cpp"
+SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
 pytestmark = pytest.mark.xdist_group("llm_cpp")  # one worker exports the models
-CLAIMS = re.findall(r"^CLAIM\((\w+)\)", SOURCE.read_text(), re.MULTILINE)
+CLAIM = re.compile(r"^CLAIM\((\w+)\)", re.MULTILINE)
+CLAIMS = [name for source in SOURCES for name in CLAIM.findall(source.read_text())]
 
 
 @pytest.fixture(scope="session")
