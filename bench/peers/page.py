@@ -68,14 +68,19 @@ tokenizer filled up to size.
 """
 
 
-def write(records: Records, lines: Sequence[Mapping[str, Any]]) -> str:
-    """The page. records: what was installed and exported; lines: the runs of one session."""
+def write(records: Records, lines: Sequence[Mapping[str, Any]], others: Sequence[Path] = ()) -> str:
+    """The page.
+
+    records: what was installed and exported. lines: the runs of one session. others: pages of other
+    machines, in the same folder.
+    """
     figures = Figures(lines)
     reached = aims(figures, records)
     parts = [
         HEAD,
+        *other_pages(others),
         *machine_section(records, figures, lines),
-        *aims_section(reached),
+        *aims_section(reached, records.get("machine", {})),
         *(text for model in MODELS for text in speed_section(model, figures)),
         *holds_section(records),
         *depth_section(figures),
@@ -86,6 +91,13 @@ def write(records: Records, lines: Sequence[Mapping[str, Any]]) -> str:
         *commands_section(records, figures),
     ]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip() + "\n"
+
+
+def other_pages(pages: Sequence[Path]) -> Iterator[str]:
+    """Where other machines' figures are."""
+    for it in pages:
+        about = it.read_text(encoding="utf-8").partition("## The machine\n")[2].strip()
+        yield f"[{it.name}]({it.name}) has those of another machine: {about.partition(';')[0]}.\n"
 
 
 def machine() -> dict[str, Any]:
@@ -165,7 +177,7 @@ def machine_section(
         yield "No measurement has been made yet.\n"
 
 
-def aims_section(reached: Sequence[Reached]) -> Iterator[str]:
+def aims_section(reached: Sequence[Reached], machine: Mapping[str, Any]) -> Iterator[str]:
     """Aim, reached and ratio, then the causes of what is missed."""
     yield "## What is aimed at, and what is reached\n"
     yield table(
@@ -184,7 +196,9 @@ def aims_section(reached: Sequence[Reached]) -> Iterator[str]:
     missed = list(dict.fromkeys(it.id for it in reached if it.missed))
     if not missed:
         return
-    causes = tomllib.loads((HERE / "causes.toml").read_text())
+    wide = "avx512_vnni" in machine.get("features", ())
+    all_causes = tomllib.loads((HERE / "causes.toml").read_text())
+    causes = all_causes.get("avx512_vnni" if wide else "others", {})
     yield "What is missed, and why:\n"
     for id in missed:
         what = next(it.text for it in reached if it.id == id and it.missed)

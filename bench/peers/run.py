@@ -81,7 +81,8 @@ def main() -> None:
         make_chat(records)
         measure(usable, options, records)
     rounds = latest(ROUNDS.read_text().splitlines()) if ROUNDS.exists() else []
-    options.page.write_text(page.write(records.values, rounds), encoding="utf-8")
+    others = sorted(set(options.page.parent.glob(f"{PAGE.stem}*.md")) - {options.page})
+    options.page.write_text(page.write(records.values, rounds, others), encoding="utf-8")
     say(f"wrote {options.page}")
 
 
@@ -108,7 +109,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--skip-depth", action="store_true", help="not at position 4,000")
     names("--skip-export", "make no file of these")
     names("--export-again", "make files of these again")
-    parser.add_argument("--page", type=Path, default=PAGE, metavar="OUT.md")
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="OUT.md", help="what to write")
     parser.add_argument("--list", action="store_true", help="show the contenders and exit")
     options = parser.parse_args()
     if unknown := set(options.models) - set(MODELS):

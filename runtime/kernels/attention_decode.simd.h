@@ -4,7 +4,7 @@
 #if defined(PENLIGHT_TARGET_AVX512) || defined(PENLIGHT_TARGET_NEON)
 constexpr int decode_rows = 4;  // 16 accumulators of 32 registers
 #else
-constexpr int decode_rows = 2;
+constexpr int decode_rows = 3;  // 12 of 16
 #endif
 // Rows whose scores are kept at once.
 constexpr int64_t band_rows = 32;
@@ -47,15 +47,11 @@ PENLIGHT_INLINE void score_block(const float* const* q, const T* keys, Walk walk
             for (int j = 0; j < quad; j++) acc[r][j] = vzero();
         int64_t d = 0;
         for (; d + lanes <= dim; d += lanes) {
-            V k[quad];
             for (int j = 0; j < quad; j++) {
-                k[j] = load_from(key[j] + d);
+                const V k = load_from(key[j] + d);
                 prefetch(key[j], d, walk);
                 if (d == 0) prefetch_end(key[j], dim, walk);
-            }
-            for (int r = 0; r < R; r++) {
-                const V x = vload(q[r] + d);
-                for (int j = 0; j < quad; j++) acc[r][j] = vfma(x, k[j], acc[r][j]);
+                for (int r = 0; r < R; r++) acc[r][j] = vfma(vload(q[r] + d), k, acc[r][j]);
             }
         }
         if (d < dim) {
@@ -80,17 +76,16 @@ PENLIGHT_INLINE void weigh_columns(const float* weights, const T* values, Walk w
         for (int n = 0; n < N; n++) acc[r][n] = vload(to[r] + d + n * lanes);
     const T* value = values + d;
     for (int64_t i = 0; i < count; i++, value += walk.stride) {
-        V v[N], scale = vset(1.0f);
-        for (int n = 0; n < N; n++) {
-            v[n] = load_from(value + n * lanes);
-            prefetch(value, n * lanes, walk);
-        }
-        if constexpr (scaled<T>) scale = vset(scale_of(value - d, dim));
-        if (d == 0) prefetch_end(value, dim, walk);
+        V w[R];
         for (int r = 0; r < R; r++) {
-            V w = vset(weights[r * attention_chunk + i]);
-            if constexpr (scaled<T>) w = vmul(w, scale);
-            for (int n = 0; n < N; n++) acc[r][n] = vfma(w, v[n], acc[r][n]);
+            w[r] = vset(weights[r * attention_chunk + i]);
+            if constexpr (scaled<T>) w[r] = vmul(w[r], vset(scale_of(value - d, dim)));
+        }
+        if (d == 0) prefetch_end(value, dim, walk);
+        for (int n = 0; n < N; n++) {
+            const V v = load_from(value + n * lanes);
+            prefetch(value, n * lanes, walk);
+            for (int r = 0; r < R; r++) acc[r][n] = vfma(w[r], v, acc[r][n]);
         }
     }
     for (int r = 0; r < R; r++)

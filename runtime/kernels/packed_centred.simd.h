@@ -13,19 +13,19 @@ PENLIGHT_INLINE CentredPair centred_pair(const uint8_t* first, const uint8_t* se
             pjoin(load_centres(first, shift), load_centres(second, shift))};
 }
 
-// out[T][packed_vectors * lanes] for the rows of a block from `row` on
+// out[T][vectors * lanes] for the rows of a block from `row` on
 template <int T>
 void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, const std::byte* tile,
                   float* out) {
-    constexpr int group = 32;
+    constexpr int group = 32, vectors = vectors_of<T>;
     constexpr int64_t quant_bytes = packed_rows * group / 2;
     constexpr int64_t group_bytes = quant_bytes + 2 * packed_rows;
     alignas(64) static const uint8_t nothing[2 * packed_rows] = {};  // behind the last group
     const float* units = reinterpret_cast<const float*>(block) + row;
     const int32_t* shifts = reinterpret_cast<const int32_t*>(block) + packed_rows + row;
-    I shift[packed_vectors];
-    V sum[T][packed_vectors];
-    for (int v = 0; v < packed_vectors; v++) {
+    I shift[vectors];
+    V sum[T][vectors];
+    for (int v = 0; v < vectors; v++) {
         shift[v] = iload_shift(shifts + v * lanes);
         for (int t = 0; t < T; t++) sum[t][v] = vzero();
     }
@@ -41,24 +41,24 @@ void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, con
         // One group's at a time: processors keep track of only so many reads.
         if (ask) ask_ahead<group_bytes>(quants);
         if (next_block) next_block = ask_for(next_block, 2 * group_bytes);
-        I first[T][packed_vectors], second[T][packed_vectors];
+        I first[T][vectors], second[T][vectors];
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
-#pragma GCC unroll 4
-            for (int v = 0; v < packed_vectors; v++) first[t][v] = iset(correction[t]);
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++) first[t][v] = iset(correction[t]);
         dot_columns<4, group, T, T == 1>(p, quants + row * 4, columns, first);
         if (ask) ask_ahead<group_bytes>(quants + group_bytes);
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
-#pragma GCC unroll 4
-            for (int v = 0; v < packed_vectors; v++) second[t][v] = iset(correction[T + t]);
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++) second[t][v] = iset(correction[T + t]);
         if (left > 1)
             dot_columns<4, group, T, T == 1>(p, quants + group_bytes + row * 4, columns + T * group,
                                              second);
         const uint8_t* scales = quants + quant_bytes + row;
         const uint8_t* next = left > 1 ? scales + group_bytes : nothing;
-#pragma GCC unroll 4
-        for (int v = 0; v < packed_vectors; v++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
             const CentredPair w = centred_pair(scales + v * lanes, next + v * lanes, shift[v]);
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
@@ -71,7 +71,6 @@ void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, con
         x += T * (2 * group + 16);
     }
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++)
-            vstore(out + (t * packed_vectors + v) * lanes,
-                   vmul(sum[t][v], vload(units + v * lanes)));
+        for (int v = 0; v < vectors; v++)
+            vstore(out + (t * vectors + v) * lanes, vmul(sum[t][v], vload(units + v * lanes)));
 }

@@ -67,19 +67,19 @@ void expand_block(const PackedProduct& p, const uint8_t* block) {
 }
 
 // sum[t][v] += the products of a run of groups. Activations are as centred_tile reads them.
-template <int T>
+template <int T, int Vectors>
 PENLIGHT_INLINE void add_expanded(const PackedProduct& p, const uint8_t* weights, int64_t groups,
-                                  const std::byte* x, V (*sum)[packed_vectors]) {
+                                  const std::byte* x, V (*sum)[Vectors]) {
     constexpr int group = 32;
     for (; groups > 0; groups -= 2, weights += 2 * group_weights, x += T * (2 * group + 16)) {
         const int8_t* columns = reinterpret_cast<const int8_t*>(x);
         const float* scale = reinterpret_cast<const float*>(x + T * 2 * group);
         const int32_t* correction = reinterpret_cast<const int32_t*>(scale + T);  // [2][T], for 8
-        I acc[T][packed_vectors];
+        I acc[T][Vectors];
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
 #pragma GCC unroll 4
-            for (int v = 0; v < packed_vectors; v++)
+            for (int v = 0; v < Vectors; v++)
                 acc[t][v] = iset(dot_u8_centred ? 0 : (correction[t] + correction[T + t]) * 16);
         dot_columns<8, group, T, false>(p, weights, columns, acc);
         if (groups > 1)
@@ -87,31 +87,32 @@ PENLIGHT_INLINE void add_expanded(const PackedProduct& p, const uint8_t* weights
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
 #pragma GCC unroll 4
-            for (int v = 0; v < packed_vectors; v++)
+            for (int v = 0; v < Vectors; v++)
                 sum[t][v] = vfma(ifloat(acc[t][v]), vset(scale[t]), sum[t][v]);
     }
 }
 
-// out[T][packed_vectors * lanes] for the rows of a block from `row` on
+// out[T][vectors * lanes] for the rows of a block from `row` on
 template <int T>
 void expanded_tile(const PackedProduct& p, int64_t row, const std::byte* tile, float* out) {
+    constexpr int vectors = vectors_of<T>;
     const int64_t groups = p.format.groups(p.inputs);
     const uint8_t* from = reinterpret_cast<const uint8_t*>(p.expanded);
-    V sum[T][packed_vectors];
+    V sum[T][vectors];
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++) sum[t][v] = vzero();
+        for (int v = 0; v < vectors; v++) sum[t][v] = vzero();
     const std::byte* x = tile;
     for (int64_t g = 0; g < groups; g += run_groups) {
         const int64_t count = groups - g < run_groups ? groups - g : run_groups;
         const float* units = reinterpret_cast<const float*>(from) + row;
-        V run[T][packed_vectors];
+        V run[T][vectors];
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
-#pragma GCC unroll 4
-            for (int v = 0; v < packed_vectors; v++) run[t][v] = vzero();
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++) run[t][v] = vzero();
         add_expanded<T>(p, from + run_scales + row * 4, count, x, run);
-#pragma GCC unroll 4
-        for (int v = 0; v < packed_vectors; v++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
             const V unit = vload(units + v * lanes);
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) sum[t][v] = vfma(run[t][v], unit, sum[t][v]);
@@ -120,6 +121,5 @@ void expanded_tile(const PackedProduct& p, int64_t row, const std::byte* tile, f
         x += T * count * (32 + 8);
     }
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++)
-            vstore(out + (t * packed_vectors + v) * lanes, sum[t][v]);
+        for (int v = 0; v < vectors; v++) vstore(out + (t * vectors + v) * lanes, sum[t][v]);
 }

@@ -7,22 +7,34 @@ using kernels::packed_rows;
 using kernels::PackedFormat;
 using kernels::PackedProduct;
 
+// Tokens of a tile, by PackedFormat::kind(), and the vectors of rows that it has. Up to packed_few
+// columns of activations, which wait for memory, meet all rows of a block: it is read in order
+// then.
 #if defined(PENLIGHT_TARGET_AVX512)
-constexpr int packed_tiles[3] = {6, 4, 4};  // tokens, by PackedFormat::kind()
-constexpr int packed_vectors = 2, packed_registers = 32;
+constexpr int packed_tiles[3] = {6, 4, 4};
+constexpr int packed_vectors = 2, packed_few = 0, packed_registers = 32;
 #elif defined(PENLIGHT_TARGET_AVX2)
 constexpr int packed_tiles[3] = {4, 2, 4};
-constexpr int packed_vectors = 2, packed_registers = 16;
+constexpr int packed_vectors = 2, packed_few = 2, packed_registers = 16;
+#elif defined(PENLIGHT_TARGET_NEON)
+constexpr int packed_tiles[3] = {4, 2, 4};
+constexpr int packed_vectors = 4, packed_few = 1, packed_registers = 32;
 #else
 constexpr int packed_tiles[3] = {4, 2, 4};
-constexpr int packed_vectors = 4, packed_registers = 32;
+constexpr int packed_vectors = 4, packed_few = 0, packed_registers = 32;
 #endif
-
-constexpr int64_t packed_step = packed_vectors * lanes;  // rows of a tile
+template <int Columns>
+constexpr int vectors_of = Columns <= packed_few ? packed_rows / lanes : packed_vectors;
+int64_t rows_of(const PackedProduct& p, int64_t tokens) {
+    const int64_t columns = p.format.planes == 2 ? 2 * tokens : tokens;
+    return columns <= packed_few ? packed_rows : packed_vectors * lanes;
+}
 
 #include "packed_quantize.simd.h"
 
 #include "packed_prefetch.simd.h"
+
+#include "packed_dots.simd.h"
 
 // scales or minimums of `lanes` rows, of numbers of `size` bytes
 PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
@@ -30,81 +42,26 @@ PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
     return vload_half(reinterpret_cast<const uint16_t*>(scales) + row);
 }
 
-// acc[t][v] += products of one group of quants with T columns [T][Group] of activations
-template <int Bits, int Group, int T, bool Follow>
-PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x, I (*acc)[packed_vectors]) {
-#pragma GCC unroll 8
-    for (int c = 0; c < Group * Bits / 32; c++) {
-        W w[packed_vectors];
-#pragma GCC unroll 4
-        for (int v = 0; v < packed_vectors; v++) {
-            const uint8_t* at = quants + c * packed_rows * 4 + v * lanes * 4;
-            w[v] = wload(at);
-            if constexpr (Follow) __builtin_prefetch(at + packed_follow, 0, 2);
-        }
-        if constexpr (Bits == 4) {
-#pragma GCC unroll 8
-            for (int t = 0; t < T; t++) {
-                X a = xload(x + t * Group + c * 8);
-#pragma GCC unroll 4
-                for (int v = 0; v < packed_vectors; v++)
-                    acc[t][v] = dot_u4(acc[t][v], low_nibbles(w[v]), a);
-            }
-#pragma GCC unroll 8
-            for (int t = 0; t < T; t++) {
-                X a = xload(x + t * Group + c * 8 + 4);
-#pragma GCC unroll 4
-                for (int v = 0; v < packed_vectors; v++)
-                    acc[t][v] = dot_u4(acc[t][v], high_nibbles(w[v]), a);
-            }
-        } else {
-#pragma GCC unroll 8
-            for (int t = 0; t < T; t++) {
-                X a = xload(x + t * Group + c * 4);
-#pragma GCC unroll 4
-                for (int v = 0; v < packed_vectors; v++) acc[t][v] = dot_u8(acc[t][v], w[v], a);
-            }
-        }
-    }
-}
-
-#if defined(PENLIGHT_TARGET_I8MM)
-#include "packed_pairs.simd.h"
-#endif
-
-// The same; Single: of one token, which may ask for what follows.
-template <int Bits, int Group, int T, bool Single>
-PENLIGHT_INLINE void dot_columns(const PackedProduct& p, const uint8_t* quants, const int8_t* x,
-                                 I (*acc)[packed_vectors]) {
-#if defined(PENLIGHT_TARGET_I8MM)
-    if constexpr (T % 2 == 0) return dot_pairs<Bits, Group, T>(quants, x, acc);
-#endif
-    if (Single && !p.prefetch) {
-        __builtin_prefetch(quants + packed_follow + packed_rows * Group * Bits / 8, 0, 2);
-        return dot_group<Bits, Group, T, Single>(quants, x, acc);
-    }
-    dot_group<Bits, Group, T, false>(quants, x, acc);
-}
-
 #include "packed_centred.simd.h"
 #include "packed_expand.simd.h"
 
 // low[t][v] += the minimums of one group, of `size` bytes, times the sums of T tokens
-template <int T>
+template <int T, int Vectors>
 PENLIGHT_INLINE void add_minimums(const uint8_t* minimums, int size, const float* scaled_sum,
-                                  V (&low)[T][packed_vectors]) {
-#pragma GCC unroll 4
-    for (int v = 0; v < packed_vectors; v++) {
+                                  V (&low)[T][Vectors]) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; v++) {
         V m = scale_at(minimums, size, v * lanes);
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++) low[t][v] = vfma(m, vset(scaled_sum[t]), low[t][v]);
     }
 }
 
-// out[T][packed_vectors * lanes] for the rows of a block from `row` on
+// out[T][vectors * lanes] for the rows of a block from `row` on
 template <int Bits, int Group, int Planes, int T>
 void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
                     const std::byte* tile, float* out) {
+    constexpr int vectors = vectors_of<T * Planes>;
     const PackedFormat& f = p.format;
     const int64_t groups = f.groups(p.inputs), group_bytes = f.group_bytes();
     constexpr int64_t quant_bytes = packed_rows * Group * Bits / 8;
@@ -116,18 +73,18 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     const uint8_t* next_block = asked_by(p, row, tile, quants);
     const std::byte* x = tile;
     // Minimums are met on the way where registers are enough, else on a second one.
-    constexpr bool one_way = (Planes + 2) * T * packed_vectors <= packed_registers - 8;
-    V sum[T][packed_vectors], low[T][packed_vectors];
+    constexpr bool one_way = (Planes + 2) * T * vectors <= packed_registers - 8;
+    V sum[T][vectors], low[T][vectors];
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++) sum[t][v] = low[t][v] = vzero();
+        for (int v = 0; v < vectors; v++) sum[t][v] = low[t][v] = vzero();
     for (int64_t g = 0; g < groups; g++, quants += group_bytes, x += record_bytes) {
         const float* scale = reinterpret_cast<const float*>(x + T * Planes * Group);
         const int32_t* correction = reinterpret_cast<const int32_t*>(scale + T);
-        I acc[Planes * T][packed_vectors];  // the high plane first
+        I acc[Planes * T][vectors];  // the high plane first
 #pragma GCC unroll 8
         for (int t = 0; t < Planes * T; t++)
-#pragma GCC unroll 4
-            for (int v = 0; v < packed_vectors; v++)
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++)
                 acc[t][v] = iset(t < (Planes - 1) * T ? 0 : correction[t - (Planes - 1) * T]);
         if (row == 0 && p.prefetch) {
             ask_ahead<quant_bytes + 64>(quants);
@@ -137,8 +94,8 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
         if (next_block) next_block = ask_for(next_block, group_bytes);
         const int8_t* columns = reinterpret_cast<const int8_t*>(x);
         dot_columns<Bits, Group, Planes * T, false>(p, quants + row * 4, columns, acc);
-#pragma GCC unroll 4
-        for (int v = 0; v < packed_vectors; v++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
             V w = scale_at(quants + quant_bytes, scale_size, row + v * lanes);
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
@@ -157,8 +114,8 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
         add_minimums<T>(minimums + g * group_bytes, scale_size, reinterpret_cast<const float*>(x),
                         low);
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++)
-            vstore(out + (t * packed_vectors + v) * lanes, vadd(sum[t][v], low[t][v]));
+        for (int v = 0; v < vectors; v++)
+            vstore(out + (t * vectors + v) * lanes, vadd(sum[t][v], low[t][v]));
 }
 
 PENLIGHT_INLINE V load_up_to(const float* p, int64_t n) {
@@ -172,21 +129,21 @@ PENLIGHT_INLINE V vload_as(const kernels::BFloat16* p) { return vload_bfloat16(&
 template <class Weight, int T>
 void float_tile(const PackedProduct& p, const uint8_t* block, int64_t row, const float* x,
                 float* out) {
-    V sum[T][packed_vectors];
+    constexpr int vectors = vectors_of<T>;
+    V sum[T][vectors];
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++) sum[t][v] = vzero();
+        for (int v = 0; v < vectors; v++) sum[t][v] = vzero();
     const Weight* weight = reinterpret_cast<const Weight*>(block) + row;
     for (int64_t k = 0; k < p.inputs; k++, weight += packed_rows) {
-        V w[packed_vectors];
-        for (int v = 0; v < packed_vectors; v++) w[v] = vload_as(weight + v * lanes);
+        V w[vectors];
+        for (int v = 0; v < vectors; v++) w[v] = vload_as(weight + v * lanes);
         for (int t = 0; t < T; t++) {
             V a = vset(x[t * p.inputs + k]);
-            for (int v = 0; v < packed_vectors; v++) sum[t][v] = vfma(w[v], a, sum[t][v]);
+            for (int v = 0; v < vectors; v++) sum[t][v] = vfma(w[v], a, sum[t][v]);
         }
     }
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < packed_vectors; v++)
-            vstore(out + (t * packed_vectors + v) * lanes, sum[t][v]);
+        for (int v = 0; v < vectors; v++) vstore(out + (t * vectors + v) * lanes, sum[t][v]);
 }
 
 template <int Planes, int T>
@@ -226,11 +183,12 @@ void packed_tile_any(int64_t tokens, const PackedProduct& p, const uint8_t* bloc
     }
 }
 
-// values [tokens][packed_step], with what is to be added, to the results of rows from `first` on
+// values [tokens][step], with what is to be added, to the results of rows from `first` on
 void store_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first,
                    const float* values) {
-    const int64_t count = p.rows - first < packed_step ? p.rows - first : packed_step;
-    for (int64_t t = token; t < token + tokens; t++, values += packed_step) {
+    const int64_t step = rows_of(p, tokens);
+    const int64_t count = p.rows - first < step ? p.rows - first : step;
+    for (int64_t t = token; t < token + tokens; t++, values += step) {
         const int64_t at = t * p.rows + first;
         for (int64_t i = 0; i < count; i += lanes) {
             const int64_t n = count - i;
@@ -249,11 +207,11 @@ void packed_block(const PackedProduct& p, int64_t number) {
     if (p.expanded) expand_block(p, block);
     for (int64_t index = 0; index < tiles; index++) {
         const int64_t token = index * packed_tile(p), tokens = tile_tokens(p, index);
-        for (int64_t row = 0; row < packed_rows; row += packed_step) {
+        for (int64_t row = 0; row < packed_rows; row += rows_of(p, tokens)) {
             const int64_t first = number * packed_rows + row;
             if (first >= p.rows) break;
             prefetch_results(p, token, tokens, first);
-            alignas(64) float values[packed_tiles[0] * packed_step];
+            alignas(64) float values[packed_tiles[0] * packed_rows];
             if (p.format.planes == 2)
                 packed_tile_any<2>(tokens, p, block, row, index, values);
             else

@@ -2,13 +2,13 @@
 // multiplies two rows by two columns of eight inputs: half as many as dot_group takes.
 
 // acc[t][v] += products of one group of quants with T columns [T][Group] of activations
-template <int Bits, int Group, int T>
-PENLIGHT_INLINE void dot_pairs(const uint8_t* quants, const int8_t* x, I (*acc)[packed_vectors]) {
-    I low[T / 2][packed_vectors], high[T / 2][packed_vectors];  // rows 0 and 1, 2 and 3 of a vector
+template <int Bits, int Group, int T, int Vectors>
+PENLIGHT_INLINE void dot_pairs(const uint8_t* quants, const int8_t* x, I (*acc)[Vectors]) {
+    I low[T / 2][Vectors], high[T / 2][Vectors];  // rows 0 and 1, 2 and 3 of a vector
 #pragma GCC unroll 8
     for (int t = 0; t < T; t += 2)
 #pragma GCC unroll 4
-        for (int v = 0; v < packed_vectors; v++) {
+        for (int v = 0; v < Vectors; v++) {
             low[t / 2][v] = izip_low(acc[t][v], acc[t + 1][v]);
             high[t / 2][v] = izip_high(acc[t][v], acc[t + 1][v]);
         }
@@ -19,7 +19,7 @@ PENLIGHT_INLINE void dot_pairs(const uint8_t* quants, const int8_t* x, I (*acc)[
         for (int t = 0; t < T; t += 2)
             a[t / 2] = xload_pair(x + t * Group + c * 8, x + (t + 1) * Group + c * 8);
 #pragma GCC unroll 4
-        for (int v = 0; v < packed_vectors; v++) {
+        for (int v = 0; v < Vectors; v++) {
             const uint8_t* at = quants + c * packed_rows * Bits + v * lanes * 4;
             W first, second;  // four inputs each
             if constexpr (Bits == 4) {
@@ -38,7 +38,7 @@ PENLIGHT_INLINE void dot_pairs(const uint8_t* quants, const int8_t* x, I (*acc)[
 #pragma GCC unroll 8
     for (int t = 0; t < T; t += 2)
 #pragma GCC unroll 4
-        for (int v = 0; v < packed_vectors; v++) {
+        for (int v = 0; v < Vectors; v++) {
             acc[t][v] = ieven(low[t / 2][v], high[t / 2][v]);
             acc[t + 1][v] = iodd(low[t / 2][v], high[t / 2][v]);
         }

@@ -20,27 +20,41 @@ constexpr int probe_rows = 1, probe_tokens = 1;
 constexpr int probe_rows = 2, probe_tokens = 4;
 #endif
 
-// `steps` times the products of probe_groups times weights [rows * lanes][4] and activations
-// [tokens][4]. How many multiply-adds that is, is in `*done`.
+constexpr int probe_tile = probe_rows * probe_tokens;
+
+// sums += the products of `groups` times weights [rows * lanes][4] and activations [tokens][4]
+template <class Sum>
+PENLIGHT_INLINE void add_products(const uint8_t* w, const int8_t* x, int groups, Sum* sums) {
+    for (int g = 0; g < groups; g++, w += probe_rows * lanes * 4, x += probe_tokens * 4)
+        for (int r = 0; r < probe_rows; r++) {
+            const W row = wload(w + r * lanes * 4);
+            for (int t = 0; t < probe_tokens; t++) {
+                Sum& sum = sums[r * probe_tokens + t];
+                sum = dot_u4(sum, row, xload(x + 4 * t));
+            }
+        }
+}
+
+// `steps` times the products of probe_groups. How many multiply-adds that is, is in `*done`.
 float multiply(const uint8_t* weights, const int8_t* activations, int64_t steps, int64_t* done) {
     V all = vzero();
     for (int64_t s = 0; s < steps; s++) {
-        I sums[probe_rows * probe_tokens];
-        for (int i = 0; i < probe_rows * probe_tokens; i++) sums[i] = iset(0);
-        for (int g = 0; g < probe_groups; g++) {
-            const uint8_t* w = weights + g * probe_rows * lanes * 4;
-            const int8_t* x = activations + g * probe_tokens * 4;
-            for (int r = 0; r < probe_rows; r++) {
-                const W row = wload(w + r * lanes * 4);
-                for (int t = 0; t < probe_tokens; t++) {
-                    I& sum = sums[r * probe_tokens + t];
-                    sum = dot_u4(sum, row, xload(x + 4 * t));
-                }
-            }
+        I sums[probe_tile];
+        for (I& sum : sums) sum = iset(0);
+#if defined(PENLIGHT_TARGET_SHORT)
+        for (int g = 0; g < probe_groups; g += short_dots) {
+            S part[probe_tile];
+            for (S& sum : part) sum = szero();
+            add_products(weights + g * probe_rows * lanes * 4, activations + g * probe_tokens * 4,
+                         short_dots, part);
+            for (int i = 0; i < probe_tile; i++) sums[i] = iadd_short(sums[i], part[i]);
         }
-        for (int i = 0; i < probe_rows * probe_tokens; i++) all = vadd(all, ifloat(sums[i]));
+#else
+        add_products(weights, activations, probe_groups, sums);
+#endif
+        for (const I& sum : sums) all = vadd(all, ifloat(sum));
     }
-    *done = steps * probe_groups * probe_rows * probe_tokens * lanes * 4;
+    *done = steps * probe_groups * probe_tile * lanes * 4;
     return vsum(all);
 }
 

@@ -200,6 +200,24 @@ def test_a_missed_aim_without_a_cause_is_listed_all_the_same(
     assert f"({id}): the cause has not been written down yet" in text
 
 
+@pytest.mark.parametrize(("features", "cause"), [(["avx2"], "narrow"), (["avx512_vnni"], "wide")])
+def test_causes_are_those_of_such_a_machine(
+    features: list[str], cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[avx512_vnni]\nready-cpp = "wide"\n[others]\nready-cpp = "narrow"\n'
+    (tmp_path / "causes.toml").write_text(text)
+    monkeypatch.setattr(page, "HERE", tmp_path)
+    machine = {"machine": {"features": features}}
+    assert f"(ready-cpp): {cause}" in page.write(machine, [own_line("start-q4-q4", 1, ready_s=9.0)])
+
+
+def test_a_page_names_those_of_other_machines(tmp_path: Path) -> None:
+    other = tmp_path / "benchmarks-old.md"
+    other.write_text(page.write({"machine": {"cpu": "Some CPU", "features": ["avx2"]}}, []))
+    text = page.write({}, [], [other])
+    assert "[benchmarks-old.md](benchmarks-old.md)" in text and "Some CPU" in text
+
+
 def test_an_example_that_cannot_be_compiled_is_reported_and_nothing_else_stops() -> None:
     text = page.write({"chat": {"command": ["c++ chat.cpp"], "error": "no such header"}}, [])
     assert "chat:\n\n```text\nno such header" in text

@@ -25,6 +25,8 @@
 //     wspread(w, a, b): of each byte of row r the high byte of w * a[r] + b[r] < 2^16.
 // X   four int8 activations, repeated for each row.
 // dot_u4(acc, w, x): acc[r] += sum_j w[r][j] * x[j] for w in 0..15.
+// S   sums of nibbles' products in 16 bits, where PENLIGHT_TARGET_SHORT is defined: dot_u4 adds to
+//     them as well, at most short_dots times, and iadd_short adds them to an I.
 // dot_u8(acc, w, x): the same for any byte w, exactly; where dot_u8_centred it adds
 //     sum_j (w[r][j] - 128) * x[j] instead, whichever the instruction set does best. x >= -127.
 // With PENLIGHT_TARGET_I8MM also two rows by two columns of activations: a W or X is then two times
@@ -37,6 +39,8 @@
 #ifndef PENLIGHT_INLINE
 #define PENLIGHT_INLINE [[gnu::always_inline, maybe_unused]] inline
 #endif
+#undef PENLIGHT_TARGET_SHORT
+[[maybe_unused]] constexpr int short_dots = 8;  // 8 * 2 * 15 * 128 < 2^15
 #if defined(PENLIGHT_TARGET_AVX512)
 #include "simd/vec_avx512.h"
 #if defined(PENLIGHT_TARGET_AVX512BF16)

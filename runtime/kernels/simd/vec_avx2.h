@@ -138,15 +138,32 @@ PENLIGHT_INLINE X xload(const int8_t* p) {
 PENLIGHT_INLINE I dot_u8(I acc, W w, X x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
 PENLIGHT_INLINE I dot_u4(I acc, W w, X x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
 #else
+// GCC would add vectors up in an order of its own, for which it takes more registers than there
+// are.
+PENLIGHT_INLINE __m256i in_order(__m256i a) {
+    __asm__("" : "+x"(a));
+    return a;
+}
 // VPMADDUBSW saturates its pair sums at 16 bits: 2 * 15 * 128 is far below, and the pair sums of
 // |w - 128| <= 128 with x in -127..127 reach at most 32512.
 [[maybe_unused]] constexpr bool dot_u8_centred = true;
+PENLIGHT_INLINE I dot_pairs_added(I acc, __m256i pairs) {
+    return in_order(_mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+}
 PENLIGHT_INLINE I dot_u4(I acc, W w, X x) {
-    __m256i pairs = _mm256_maddubs_epi16(w, x);
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return dot_pairs_added(acc, _mm256_maddubs_epi16(w, x));
 }
 PENLIGHT_INLINE I dot_u8(I acc, W w, X x) {
     __m256i centred = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
     return dot_u4(acc, _mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred));
 }
+#define PENLIGHT_TARGET_SHORT
+struct S {
+    __m256i pairs;
+};
+PENLIGHT_INLINE S szero() { return {_mm256_setzero_si256()}; }
+PENLIGHT_INLINE S dot_u4(S acc, W w, X x) {
+    return {in_order(_mm256_add_epi16(acc.pairs, _mm256_maddubs_epi16(w, x)))};
+}
+PENLIGHT_INLINE I iadd_short(I acc, S s) { return dot_pairs_added(acc, s.pairs); }
 #endif

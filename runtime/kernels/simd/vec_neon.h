@@ -133,6 +133,18 @@ PENLIGHT_INLINE I dot_s8(I acc, int8x16_t w, X x) {
     int32x4_t high = vpaddlq_s16(vmull_s8(vget_high_s8(w), vget_high_s8(x)));  // rows 2 2 3 3
     return vaddq_s32(acc, vpaddq_s32(low, high));
 }
+#define PENLIGHT_TARGET_SHORT
+struct S {
+    int16x8_t low, high;  // of rows 0 0 0 0 1 1 1 1, 2 2 2 2 3 3 3 3
+};
+PENLIGHT_INLINE S szero() { return {vdupq_n_s16(0), vdupq_n_s16(0)}; }
+PENLIGHT_INLINE S dot_u4(S acc, W w, X x) {
+    const int8x16_t q = vreinterpretq_s8_u8(w);
+    return {vmlal_s8(acc.low, vget_low_s8(q), vget_low_s8(x)), vmlal_high_s8(acc.high, q, x)};
+}
+PENLIGHT_INLINE I iadd_short(I acc, S s) {
+    return vaddq_s32(acc, vpaddq_s32(vpaddlq_s16(s.low), vpaddlq_s16(s.high)));
+}
 #endif
 PENLIGHT_INLINE I dot_u4(I acc, W w, X x) { return dot_s8(acc, vreinterpretq_s8_u8(w), x); }
 #if defined(PENLIGHT_TARGET_I8MM)

@@ -133,12 +133,24 @@ PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
     return wasm_i8x16_shuffle(even, odd, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
 }
 PENLIGHT_INLINE X xload(const int8_t* p) { return wasm_v128_load32_splat(p); }
-PENLIGHT_INLINE I dot_u4(I acc, W w, X x) {
-    v128_t low = wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_extmul_low_i8x16(w, x));
-    v128_t high = wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_extmul_high_i8x16(w, x));
+#define PENLIGHT_TARGET_SHORT
+struct S {
+    v128_t low, high;  // of rows 0 0 0 0 1 1 1 1, 2 2 2 2 3 3 3 3
+};
+PENLIGHT_INLINE S szero() { return {wasm_i16x8_const_splat(0), wasm_i16x8_const_splat(0)}; }
+PENLIGHT_INLINE S dot_u4(S acc, W w, X x) {
+    return {wasm_i16x8_add(acc.low, wasm_i16x8_extmul_low_i8x16(w, x)),
+            wasm_i16x8_add(acc.high, wasm_i16x8_extmul_high_i8x16(w, x))};
+}
+PENLIGHT_INLINE I iadd_short(I acc, S s) {
+    v128_t low = wasm_i32x4_extadd_pairwise_i16x8(s.low);
+    v128_t high = wasm_i32x4_extadd_pairwise_i16x8(s.high);
     v128_t even = wasm_i32x4_shuffle(low, high, 0, 2, 4, 6);
     v128_t odd = wasm_i32x4_shuffle(low, high, 1, 3, 5, 7);
     return wasm_i32x4_add(acc, wasm_i32x4_add(even, odd));
+}
+PENLIGHT_INLINE I dot_u4(I acc, W w, X x) {
+    return iadd_short(acc, {wasm_i16x8_extmul_low_i8x16(w, x), wasm_i16x8_extmul_high_i8x16(w, x)});
 }
 PENLIGHT_INLINE I dot_u8(I acc, W w, X x) {
     return dot_u4(acc, wasm_v128_xor(w, wasm_i8x16_const_splat(-128)), x);
