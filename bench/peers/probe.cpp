@@ -57,7 +57,7 @@ double dot_products(long rounds) {
     constexpr int kLanes = 32;
     __m256i x = _mm256_set1_epi8(1), y = _mm256_set1_epi8(3);
     __m256i a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
-#define STEP(s) asm volatile("{vex} vpdpbusd %2, %1, %0" : "+x"(s) : "x"(x), "x"(y));
+#define STEP(s) asm volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s) : "x"(x), "x"(y));
 #elif defined(__AVX2__)
     constexpr int kLanes = 32;
     __m256i x = _mm256_set1_epi8(1), y = _mm256_set1_epi8(3);
