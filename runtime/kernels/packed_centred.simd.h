@@ -13,64 +13,78 @@ PENLIGHT_INLINE CentredPair centred_pair(const uint8_t* first, const uint8_t* se
             pjoin(load_centres(first, shift), load_centres(second, shift))};
 }
 
-// out[T][vectors * lanes] for the rows of a block from `row` on
-template <int T>
+// sum[t][v] += the products of two groups, the second of which may be missing, with Vectors vectors
+// of rows, whose quants and scales begin there
+template <int T, int Vectors>
+PENLIGHT_INLINE void add_pair(const PackedProduct& p, const uint8_t* quants, const uint8_t* scales,
+                              bool both, const std::byte* x, const I* shift, V (*sum)[Vectors]) {
+    constexpr int group = 32;
+    constexpr int64_t group_bytes = packed_rows * (group / 2 + 2);
+    alignas(64) static const uint8_t nothing[2 * packed_rows] = {};
+    const int8_t* columns = reinterpret_cast<const int8_t*>(x);
+    const float* scale = reinterpret_cast<const float*>(x + T * 2 * group);
+    const int32_t* correction = reinterpret_cast<const int32_t*>(scale + T);  // [2][T]
+    const int32_t* sums = correction + 2 * T;
+    I first[T][Vectors], second[T][Vectors];
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++)
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; v++) first[t][v] = iset(correction[t]);
+    dot_columns<4, group, T, T == 1>(p, quants, columns, first);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++)
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; v++) second[t][v] = iset(correction[T + t]);
+    if (both)
+        dot_columns<4, group, T, T == 1>(p, quants + group_bytes, columns + T * group, second);
+    const uint8_t* next = both ? scales + group_bytes : nothing;
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; v++) {
+        const CentredPair w = centred_pair(scales + v * lanes, next + v * lanes, shift[v]);
+#pragma GCC unroll 8
+        for (int t = 0; t < T; t++) {
+            const P dots = pjoin(first[t][v], second[t][v]);
+            const I whole = pdot(pdot(iset(0), dots, w.scales), w.centres, pset(sums[t]));
+            sum[t][v] = vfma(ifloat(whole), vset(scale[t]), sum[t][v]);
+        }
+    }
+}
+
+// out[T][Vectors * lanes] for the rows of a block from `row` on
+template <int T, int Vectors>
 void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, const std::byte* tile,
                   float* out) {
-    constexpr int group = 32, vectors = vectors_of<T>;
+    constexpr int group = 32, most = vectors_of<T>, step = most < Vectors ? most : Vectors;
     constexpr int64_t quant_bytes = packed_rows * group / 2;
     constexpr int64_t group_bytes = quant_bytes + 2 * packed_rows;
-    alignas(64) static const uint8_t nothing[2 * packed_rows] = {};  // behind the last group
     const float* units = reinterpret_cast<const float*>(block) + row;
     const int32_t* shifts = reinterpret_cast<const int32_t*>(block) + packed_rows + row;
-    I shift[vectors];
-    V sum[T][vectors];
-    for (int v = 0; v < vectors; v++) {
+    I shift[Vectors];
+    V sum[Vectors / step][T][step];
+    for (int v = 0; v < Vectors; v++) {
         shift[v] = iload_shift(shifts + v * lanes);
-        for (int t = 0; t < T; t++) sum[t][v] = vzero();
+        for (int t = 0; t < T; t++) sum[v / step][t][v % step] = vzero();
     }
     const std::byte* x = tile;
     const uint8_t* quants = block + p.format.head_bytes();
     const bool ask = row == 0 && p.prefetch;
     const uint8_t* next_block = asked_by(p, row, tile, quants);
     for (int64_t left = p.format.groups(p.inputs); left > 0; left -= 2) {
-        const float* scale = reinterpret_cast<const float*>(x + T * 2 * group);
-        const int32_t* correction = reinterpret_cast<const int32_t*>(scale + T);  // [2][T]
-        const int32_t* sums = correction + 2 * T;
-        const int8_t* columns = reinterpret_cast<const int8_t*>(x);
+        if (next_block) next_block = ask_for(next_block, 2 * group_bytes);
         // One group's at a time: processors keep track of only so many reads.
         if (ask) ask_ahead<group_bytes>(quants);
-        if (next_block) next_block = ask_for(next_block, 2 * group_bytes);
-        I first[T][vectors], second[T][vectors];
 #pragma GCC unroll 8
-        for (int t = 0; t < T; t++)
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++) first[t][v] = iset(correction[t]);
-        dot_columns<4, group, T, T == 1>(p, quants + row * 4, columns, first);
-        if (ask) ask_ahead<group_bytes>(quants + group_bytes);
-#pragma GCC unroll 8
-        for (int t = 0; t < T; t++)
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; v++) second[t][v] = iset(correction[T + t]);
-        if (left > 1)
-            dot_columns<4, group, T, T == 1>(p, quants + group_bytes + row * 4, columns + T * group,
-                                             second);
-        const uint8_t* scales = quants + quant_bytes + row;
-        const uint8_t* next = left > 1 ? scales + group_bytes : nothing;
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++) {
-            const CentredPair w = centred_pair(scales + v * lanes, next + v * lanes, shift[v]);
-#pragma GCC unroll 8
-            for (int t = 0; t < T; t++) {
-                const P dots = pjoin(first[t][v], second[t][v]);
-                const I whole = pdot(pdot(iset(0), dots, w.scales), w.centres, pset(sums[t]));
-                sum[t][v] = vfma(ifloat(whole), vset(scale[t]), sum[t][v]);
-            }
+        for (int v = 0; v < Vectors; v += step) {
+            const uint8_t* from = quants + (row + v * lanes) * 4;
+            const uint8_t* scales = quants + quant_bytes + row + v * lanes;
+            add_pair<T, step>(p, from, scales, left > 1, x, shift + v, sum[v / step]);
+            if (ask && v == 0) ask_ahead<group_bytes>(quants + group_bytes);
         }
         quants += 2 * group_bytes;
         x += T * (2 * group + 16);
     }
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < vectors; v++)
-            vstore(out + (t * vectors + v) * lanes, vmul(sum[t][v], vload(units + v * lanes)));
+        for (int v = 0; v < Vectors; v++)
+            vstore(out + (t * Vectors + v) * lanes,
+                   vmul(sum[v / step][t][v % step], vload(units + v * lanes)));
 }

@@ -25,7 +25,12 @@ constexpr int packed_vectors = 4, packed_few = 0, packed_registers = 32;
 #endif
 template <int Columns>
 constexpr int vectors_of = Columns <= packed_few ? packed_rows / lanes : packed_vectors;
-int64_t rows_of(const PackedProduct& p, int64_t tokens) {
+// The first tile of q4g32c meets all rows too, some at a time: it is what waits for memory.
+constexpr int packed_whole = packed_few > 0 ? packed_rows / lanes : packed_vectors;
+// Rows of tile number `index`, which has so many tokens.
+int64_t rows_of(const PackedProduct& p, int64_t index, int64_t tokens) {
+    if (p.format.centred() && !p.expanded)
+        return (index == 0 ? packed_whole : packed_vectors) * lanes;
     const int64_t columns = p.format.planes == 2 ? 2 * tokens : tokens;
     return columns <= packed_few ? packed_rows : packed_vectors * lanes;
 }
@@ -157,7 +162,8 @@ void packed_tile_of(const PackedProduct& p, const uint8_t* block, int64_t row, i
     if (f.dtype == PENLIGHT_BFLOAT16)
         return float_tile<kernels::BFloat16, T>(p, block, row, x, out);
     if (p.expanded) return expanded_tile<T>(p, row, tile, out);
-    if (f.centred()) return centred_tile<T>(p, block, row, tile, out);
+    if (f.centred() && index == 0) return centred_tile<T, packed_whole>(p, block, row, tile, out);
+    if (f.centred()) return centred_tile<T, packed_vectors>(p, block, row, tile, out);
     if (f.bits == 4 && f.group == 32)
         return quantized_tile<4, 32, Planes, T>(p, block, row, tile, out);
     if (f.bits == 4) return quantized_tile<4, 16, Planes, T>(p, block, row, tile, out);
@@ -185,8 +191,7 @@ void packed_tile_any(int64_t tokens, const PackedProduct& p, const uint8_t* bloc
 
 // values [tokens][step], with what is to be added, to the results of rows from `first` on
 void store_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first,
-                   const float* values) {
-    const int64_t step = rows_of(p, tokens);
+                   int64_t step, const float* values) {
     const int64_t count = p.rows - first < step ? p.rows - first : step;
     for (int64_t t = token; t < token + tokens; t++, values += step) {
         const int64_t at = t * p.rows + first;
@@ -207,16 +212,17 @@ void packed_block(const PackedProduct& p, int64_t number) {
     if (p.expanded) expand_block(p, block);
     for (int64_t index = 0; index < tiles; index++) {
         const int64_t token = index * packed_tile(p), tokens = tile_tokens(p, index);
-        for (int64_t row = 0; row < packed_rows; row += rows_of(p, tokens)) {
+        const int64_t step = rows_of(p, index, tokens);
+        for (int64_t row = 0; row < packed_rows; row += step) {
             const int64_t first = number * packed_rows + row;
             if (first >= p.rows) break;
-            prefetch_results(p, token, tokens, first);
+            prefetch_results(p, token, tokens, first, step);
             alignas(64) float values[packed_tiles[0] * packed_rows];
             if (p.format.planes == 2)
                 packed_tile_any<2>(tokens, p, block, row, index, values);
             else
                 packed_tile_any<1>(tokens, p, block, row, index, values);
-            store_results(p, token, tokens, first, values);
+            store_results(p, token, tokens, first, step, values);
         }
         if (p.expanded) ask_for(block + bytes + bytes * index / tiles, bytes / tiles);
     }

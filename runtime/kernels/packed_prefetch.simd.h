@@ -25,9 +25,10 @@ PENLIGHT_INLINE const uint8_t* ask_for(const uint8_t* weights, int64_t bytes) {
 }
 
 // Ask for the memory of a tile's results, which lie far apart.
-void prefetch_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first) {
+void prefetch_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_t first,
+                      int64_t rows) {
     for (int64_t t = token; t < token + tokens; t++)
-        for (int64_t i = 0; i < rows_of(p, tokens); i += 16) {
+        for (int64_t i = 0; i < rows; i += 16) {
             __builtin_prefetch(p.out + t * p.rows + first + i, 1);
             if (p.residual) __builtin_prefetch(p.residual + t * p.rows + first + i);
         }
