@@ -14,10 +14,11 @@ PENLIGHT_INLINE CentredPair centred_pair(const uint8_t* first, const uint8_t* se
 }
 
 // sum[t][v] += the products of two groups, the second of which may be missing, with Vectors vectors
-// of rows, whose quants and scales begin there
+// of rows, whose quants and scales begin there. Between the two it asks for what follows `asked`.
 template <int T, int Vectors>
 PENLIGHT_INLINE void add_pair(const PackedProduct& p, const uint8_t* quants, const uint8_t* scales,
-                              bool both, const std::byte* x, const I* shift, V (*sum)[Vectors]) {
+                              const uint8_t* asked, bool both, const std::byte* x, const I* shift,
+                              V (*sum)[Vectors]) {
     constexpr int group = 32;
     constexpr int64_t group_bytes = packed_rows * (group / 2 + 2);
     alignas(64) static const uint8_t nothing[2 * packed_rows] = {};
@@ -31,6 +32,7 @@ PENLIGHT_INLINE void add_pair(const PackedProduct& p, const uint8_t* quants, con
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; v++) first[t][v] = iset(correction[t]);
     dot_columns<4, group, T, T == 1>(p, quants, columns, first);
+    if (asked) ask_ahead<group_bytes>(asked);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++)
 #pragma GCC unroll 8
@@ -77,8 +79,8 @@ void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, con
         for (int v = 0; v < Vectors; v += step) {
             const uint8_t* from = quants + (row + v * lanes) * 4;
             const uint8_t* scales = quants + quant_bytes + row + v * lanes;
-            add_pair<T, step>(p, from, scales, left > 1, x, shift + v, sum[v / step]);
-            if (ask && v == 0) ask_ahead<group_bytes>(quants + group_bytes);
+            const uint8_t* asked = ask && v == 0 ? quants + group_bytes : nullptr;
+            add_pair<T, step>(p, from, scales, asked, left > 1, x, shift + v, sum[v / step]);
         }
         quants += 2 * group_bytes;
         x += T * (2 * group + 16);
