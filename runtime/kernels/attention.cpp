@@ -21,7 +21,7 @@ Status check(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& va
              const Tensor& out) {
     if (q.rank != 4 || keys.rank != 4 || values.rank != 4 || q.size(0) != 1 || keys.size(0) != 1)
         return ctx.fail(
-            "expected queries [1, T, H, D] and caches [1, S, G, D] but got ranks %d, %d "
+            "expected queries [1, T, H, D] and caches [1, G, S, D] but got ranks %d, %d "
             "and %d",
             q.rank, keys.rank, values.rank);
     if (q.dtype != PENLIGHT_FLOAT || out.dtype != PENLIGHT_FLOAT || keys.dtype != values.dtype ||
@@ -34,12 +34,12 @@ Status check(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& va
     for (int d = 0; d < 4; d++)
         if (keys.size(d) != values.size(d))
             return ctx.fail("expected key and value caches of one shape; check the model");
-    if (keys.size(2) < 1 || q.size(2) % keys.size(2) != 0 ||
+    if (keys.size(1) < 1 || q.size(2) % keys.size(1) != 0 ||
         keys.size(3) != cache_row(keys.dtype, q.size(3)))
         return ctx.fail(
             "expected query heads a multiple of %lld and cache rows of %lld but got %lld and "
-            "%lld",
-            static_cast<long long>(keys.size(2)),
+            "%lld; export the model again",
+            static_cast<long long>(keys.size(1)),
             static_cast<long long>(cache_row(keys.dtype, q.size(3))),
             static_cast<long long>(q.size(2)), static_cast<long long>(keys.size(3)));
     if (!q.contiguous() || !keys.contiguous() || !values.contiguous())
@@ -59,8 +59,9 @@ Status decode(Context& ctx, Attention& a) {
     if (static_cast<uint64_t>(a.chunks * rows * a.record()) * 4 > ctx.scratch_size)
         return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
                         ctx.scratch_size);
-    ctx.parallel_for(a.chunks, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t c = begin; c < end; c++) decode_chunk(a, c);
+    // By cache head: its chunks lie behind each other.
+    ctx.parallel_for(a.groups * a.chunks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) decode_chunk(a, i / a.chunks, i % a.chunks);
     });
     ctx.parallel_for(rows, 64, [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; r++) merge(a, r);
@@ -92,7 +93,7 @@ Status attend(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& v
               Prefill task) {
     PENLIGHT_TRY(check(ctx, q, keys, values, out));
     Attention a{};
-    PENLIGHT_TRY(cache_start(ctx, input_pos, q.size(1), keys.size(1), &a.start));
+    PENLIGHT_TRY(cache_start(ctx, input_pos, q.size(1), keys.size(2), &a.start));
     PENLIGHT_TRY(resize_like(ctx, out, q));
     if (!out.contiguous()) return ctx.fail("expected a contiguous result; export the model again");
     if (q.numel() == 0) return Status::ok;
@@ -103,13 +104,14 @@ Status attend(Context& ctx, const Tensor& q, const Tensor& keys, const Tensor& v
     a.out = out.ptr<float>();
     a.tokens = q.size(1);
     a.heads = q.size(2);
-    a.groups = keys.size(2);
+    a.groups = keys.size(1);
     a.dim = q.size(3);
     a.width = keys.size(3);
+    a.capacity = keys.size(2);
     a.scale = static_cast<float>(scale);
     a.softcap = static_cast<float>(softcap);
     a.prefetch_near = ctx.prefetch_near;
-    a.window = std::min(window, keys.size(1));
+    a.window = std::min(window, keys.size(2));
     return a.tokens <= attention_decode_tokens ? decode(ctx, a) : prefill(ctx, a, task);
 }
 
@@ -130,7 +132,7 @@ Status attention_bf16_out(Context& ctx, const Tensor& q, const Tensor& keys, con
 size_t attention_scratch(uint32_t threads, const Tensor& q, const Tensor& keys, const Tensor&,
                          const Tensor&, double, int64_t, double, Tensor&) {
     if (q.rank != 4 || keys.rank != 4) return 0;
-    const int64_t chunks = keys.max_sizes[1] / attention_chunk + 1, dim = q.max_sizes[3];
+    const int64_t chunks = keys.max_sizes[2] / attention_chunk + 1, dim = q.max_sizes[3];
     const int64_t tokens = std::min(q.max_sizes[1], attention_decode_tokens);
     if (dim > int64_t{1} << 32) return SIZE_MAX;
     int64_t decode, prefill;

@@ -23,10 +23,10 @@ inline int64_t attention_record(int64_t dim) { return (dim + 2 + 15) / 16 * 16; 
 struct Attention {
     const float* q;  // [tokens][heads][dim]
     const void* keys;
-    const void* values;  // [positions][groups][width], rows as cache_row
+    const void* values;  // [groups][capacity][width], rows as cache_row
     int32_t cache;       // their penlight_dtype
     float* out;          // [tokens][heads][dim]
-    int64_t tokens, heads, groups, dim, width, start;
+    int64_t tokens, heads, groups, dim, width, capacity, start;
     float scale, softcap;
     int64_t window;
     bool prefetch_near;  // as the context has it
@@ -37,7 +37,10 @@ struct Attention {
 
     int64_t shared() const { return heads / groups; }  // query heads per cache head
     int64_t record() const { return attention_record(dim); }
-    int64_t stride() const { return groups * width; }  // from a position to the next
+    // Where a position of a cache head begins, in elements.
+    int64_t row(int64_t group, int64_t position) const {
+        return (group * capacity + position) * width;
+    }
     int64_t end() const { return start + tokens; }
     int64_t first_key(int64_t token) const {
         int64_t first = window > 0 ? start + token - window + 1 : 0;

@@ -115,7 +115,7 @@ bool attend_step(const Attention& a, const Work& w, int64_t first_row, int64_t r
 template <class T>
 void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scratch) {
     const int64_t padded = attention_padded(a.dim), shared = a.shared();
-    const int64_t left = a.tokens * shared - first_row, stride = a.stride();
+    const int64_t left = a.tokens * shared - first_row;
     const int64_t rows = left < attention_rows ? left : attention_rows;
     const Work w = work_in(scratch, padded);
     memset(w.acc, 0, static_cast<size_t>(rows * padded) * sizeof(float));
@@ -132,9 +132,9 @@ void prefill_of(const Attention& a, int64_t group, int64_t first_row, float* scr
     int64_t first = a.first_key(first_row / shared) / attention_chunk * attention_chunk;
     for (; first < last; first += attention_chunk) {
         const int64_t count = last - first < attention_chunk ? last - first : attention_chunk;
-        const int64_t offset = first * stride + group * a.width;
-        transpose_keys(static_cast<const T*>(a.keys) + offset, stride, count, a.dim, w);
-        unpack_values(static_cast<const T*>(a.values) + offset, stride, count, a.dim, w);
+        const int64_t offset = a.row(group, first);
+        transpose_keys(static_cast<const T*>(a.keys) + offset, a.width, count, a.dim, w);
+        unpack_values(static_cast<const T*>(a.values) + offset, a.width, count, a.dim, w);
         for (int64_t r = 0; r < rows;)
             attend_step<tile_rows>(a, w, first_row, rows, first, count, r) ||
                 attend_step<4>(a, w, first_row, rows, first, count, r) ||

@@ -1,15 +1,23 @@
+using kernels::Rows;
+
 // Half precision, rounded to nearest even.
-void floats_to_halves(const float* x, int64_t count, uint16_t* y) {
-    int64_t i = 0;
-    for (; i + lanes <= count; i += lanes) vstore_half(y + i, vload(x + i));
-    for (; i < count; i++) y[i] = kernels::float_to_half(x[i]);
+void write_halves(const Rows& rows) {
+    const float* x = reinterpret_cast<const float*>(rows.from);
+    auto* y = reinterpret_cast<uint16_t*>(rows.to);
+    for (int64_t r = 0; r < rows.count; r++, x += rows.stride, y += rows.dim) {
+        int64_t d = 0;
+        for (; d + lanes <= rows.dim; d += lanes) vstore_half(y + d, vload(x + d));
+        for (; d < rows.dim; d++) y[d] = kernels::float_to_half(x[d]);
+    }
 }
 
 // Rows of int8 (cache_row): each number the nearest multiple of the row's largest / 127. A row with
 // a number that is not finite becomes NaN, one of numbers too small for a normal scale zero.
-void floats_to_bytes(const float* x, int64_t rows, int64_t dim, int8_t* y) {
-    const int64_t whole = dim / lanes * lanes, left = dim - whole;
-    for (int64_t r = 0; r < rows; r++, x += dim, y += dim + int64_t{sizeof(float)}) {
+void write_bytes(const Rows& rows) {
+    const int64_t dim = rows.dim, whole = dim / lanes * lanes, left = dim - whole;
+    const float* x = reinterpret_cast<const float*>(rows.from);
+    auto* y = reinterpret_cast<int8_t*>(rows.to);
+    for (int64_t r = 0; r < rows.count; r++, x += rows.stride, y += dim + int64_t{sizeof(float)}) {
         V most = vzero(), spoilt = vzero();  // 0, or NaN
         for (int64_t d = 0; d < dim; d += lanes) {
             const V v = d < whole ? vload(x + d) : vload_n(x + d, left);

@@ -117,7 +117,7 @@ void packed_embedding(Work& work) {
     work.bytes[1] = std::min(work.bytes[1], count_of(*tokens) * row);
 }
 
-// ---- key and value caches [1, S, G, D] ----
+// ---- key and value caches [1, G, S, D] ----
 
 const int64_t* position_at(const Work& work, uint32_t index) {
     const Tensor* position = tensor_at(work, index);
@@ -131,7 +131,7 @@ void attention(Work& work) {
     const Tensor* keys = tensor_at(work, 1);
     const int64_t* position = position_at(work, 3);
     if (!q || !keys || !position || q->rank != 4 || keys->rank != 4 || work.count < 6) return;
-    const int64_t capacity = keys->size(1), tokens = q->size(1);
+    const int64_t capacity = keys->size(2), tokens = q->size(1);
     const int64_t window = integer_at(work, 5);
     uint64_t seen = 0;  // pairs of a query and a position
     for (int64_t t = 0; t < tokens; t++) {
@@ -149,10 +149,11 @@ void update_cache(Work& work) {
     const Tensor* cache = tensor_at(work, 0);
     const Tensor* value = tensor_at(work, 1);
     const Tensor* out = work.count ? tensor_at(work, work.count - 1) : nullptr;
-    if (!cache || !value || !out || cache->data != out->data || cache->rank < 2 || value->rank < 2)
+    if (!cache || !value || !out || cache->data != out->data || cache->rank != 4 ||
+        value->rank != 4)
         return;
     work.bytes[0] = 0;
-    work.bytes[work.count - 1] = share(work.bytes[work.count - 1], value->size(1), cache->size(1));
+    work.bytes[work.count - 1] = share(work.bytes[work.count - 1], value->size(1), cache->size(2));
 }
 
 struct NamedRule {

@@ -95,10 +95,10 @@ class File {
     Checksum sum_;
 };
 
-// One state tensor: where it lies, and how much of it `tokens` positions fill.
+// One state tensor: `blocks` pieces of it that begin `stride` bytes apart, each filled to `size`.
 struct State {
     char* data;
-    size_t size;
+    size_t blocks, stride, size;
 };
 
 Status state(const penlight_llm& llm, size_t index, size_t tokens, State* out,
@@ -108,11 +108,15 @@ Status state(const penlight_llm& llm, size_t index, size_t tokens, State* out,
     if (status != PENLIGHT_OK) return static_cast<Status>(status);
     const auto& tensor = *static_cast<const Tensor*>(t);
     size_t size = static_cast<size_t>(tensor.numel()) * item_size(tensor.dtype);
-    // A cache [1, positions, ...] is filled from the front; anything else is kept whole.
-    bool cache = tensor.rank >= 2 && tensor.size(0) == 1 && tensor.size(1) == llm.program_context &&
-                 tensor.contiguous();
-    if (cache) size = size / llm.program_context * tokens;
-    *out = {static_cast<char*>(tensor.data), size};
+    *out = {static_cast<char*>(tensor.data), 1, size, size};
+    // A cache [1, heads, positions, width] is filled from the front of each head; anything else is
+    // kept whole.
+    if (tensor.rank == 4 && tensor.size(0) == 1 && tensor.size(1) > 0 &&
+        tensor.size(2) == llm.program_context && tensor.contiguous()) {
+        out->blocks = static_cast<size_t>(tensor.size(1));
+        out->stride = size / out->blocks;
+        out->size = out->stride / llm.program_context * tokens;
+    }
     return Status::ok;
 }
 
@@ -150,8 +154,10 @@ bool write_session(const penlight_llm& llm, File& file) {
     for (uint32_t i = 0; i < h.state_count && fine; i++) {
         State s;
         fine = state(llm, i, h.token_count, &s, nullptr) == Status::ok;
-        uint64_t size = fine ? s.size : 0;
-        fine = fine && file.write(&size, sizeof size) && file.write(s.data, s.size);
+        uint64_t size = fine ? s.blocks * s.size : 0;
+        fine = fine && file.write(&size, sizeof size);
+        for (size_t b = 0; fine && b < s.blocks; b++)
+            fine = file.write(s.data + b * s.stride, s.size);
     }
     uint64_t sum = file.checksum();
     return fine && file.write(&sum, sizeof sum) && file.close();
@@ -184,13 +190,16 @@ Status read_session(penlight_llm& llm, File& file, bool take, Buffer<int32_t>* t
         State s;
         PENLIGHT_TRY(state(llm, i, h.token_count, &s, error));
         uint64_t size;
-        if (!file.read(&size, sizeof size) || size != s.size) {
+        if (!file.read(&size, sizeof size) || size != s.blocks * s.size) {
             return bad("of this model's state", "its sizes differ");
         }
         if (!take && !block.resize(s.size)) {
             return report(error, Status::out_of_memory, path, "no memory is left");
         }
-        if (!file.read(take ? s.data : block.data(), s.size)) return bad("file", "it is cut short");
+        for (size_t b = 0; b < s.blocks; b++) {
+            if (!file.read(take ? s.data + b * s.stride : block.data(), s.size))
+                return bad("file", "it is cut short");
+        }
     }
     uint64_t sum = file.checksum(), written;
     if (!file.read(&written, sizeof written) || written != sum || !file.at_end()) {

@@ -40,8 +40,8 @@ def tolerance(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, at: torch.Tenso
     weights by e to that, up or down, before and after they are divided by their sum; a weight by
     UNIT, and again as a part of the sum; a value by UNIT. Values weigh with their magnitudes.
     """
-    k, v = (_floats(c).repeat_interleave(q.shape[2] // c.shape[2], 2) for c in (k, v))
-    products = torch.einsum("bthd,bshd->bhts", q.abs(), k.abs()).amax(-1) * scale
+    k, v = (_floats(c).repeat_interleave(q.shape[2] // c.shape[1], 1) for c in (k, v))
+    products = torch.einsum("bthd,bhsd->bhts", q.abs(), k.abs()).amax(-1) * scale
     shares = 2 * (2 * UNIT * products + UNIT) + UNIT  # [1, H, T]
     weighed = torch.ops.penlight.attention(q, k, v.abs(), at, scale, window, softcap)
     # A tenth more: squares of what is above, and float32's own roundings.
@@ -108,21 +108,21 @@ def test_the_mean_of_equal_values_is_that_value(isa: str) -> None:
 @pytest.mark.parametrize("tokens", [40, 41])
 def test_what_no_query_sees_changes_nothing(isa: str, tokens: int) -> None:
     """Behind the last position, before the window, and what an earlier chunk leaves in memory."""
-    q, k, v = sample(1, tokens, 4, 40), sample(1, 150, 2, 40), sample(1, 150, 2, 40, seed=1)
+    q, k, v = sample(1, tokens, 4, 40), sample(1, 2, 150, 40), sample(1, 2, 150, 40, seed=1)
     rest = (torch.tensor([100]), 0.2, 20, 0.0)
     (expected,) = run_op("penlight::attention_bf16", q, k, v, *rest, rtol=0, atol=0.1)
     hidden = [*range(70), *range(100 + tokens, 150)]
-    k[:, hidden], v[:, hidden] = torch.nan, torch.inf
+    k[:, :, hidden], v[:, :, hidden] = torch.nan, torch.inf
     (y,) = run_op("penlight::attention_bf16", q, k, v, *rest, outputs=[expected])
     assert torch.equal(y, expected)
 
 
 def test_bad_arguments_are_refused() -> None:
-    q, cache, at = sample(1, 20, 4, 8), sample(1, 40, 2, 8), torch.tensor([0])
+    q, cache, at = sample(1, 20, 4, 8), sample(1, 2, 40, 8), torch.tensor([0])
     rest, op = (1.0, 0, 0.0), "penlight::attention_bf16"
     assert "cache" in refuse_op(op, q, cache, cache, torch.tensor([21]), *rest, out=[q])
     assert "float32 queries" in refuse_op(op, q.half(), cache, cache, at, *rest, out=[q])
-    assert "one shape" in refuse_op(op, q, cache, cache[:, 1:].clone(), at, *rest, out=[q])
-    odd = sample(1, 40, 3, 8)
+    assert "one shape" in refuse_op(op, q, cache, cache[:, :, 1:].clone(), at, *rest, out=[q])
+    odd = sample(1, 3, 40, 8)
     assert "multiple of 3" in refuse_op(op, q, odd, odd, at, *rest, out=[q])
     assert "ranks" in refuse_op(op, q[0], cache, cache, at, *rest, out=[q])

@@ -178,9 +178,10 @@ ATTENTION = [(1, 1, 1, 8, 16, 0, 0, 0.0), (1, 9, 3, 64, 700, 650, 0, 0.0),
 
 
 def cached(rows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A full cache of rows [1, S, G, D]."""
-    width = rows.shape[-1] + (4 if dtype == torch.int8 else 0)
-    empty = torch.zeros((*rows.shape[:-1], width), dtype=dtype)
+    """A full cache [1, G, S, D] of rows [1, S, G, D]."""
+    _, length, heads, dim = rows.shape
+    width = dim + (4 if dtype == torch.int8 else 0)
+    empty = torch.zeros((1, heads, length, width), dtype=dtype)
     return torch.ops.penlight.update_cache(empty, rows, torch.tensor([0]))
 
 
@@ -242,7 +243,7 @@ def test_attention_of_a_token_is_the_same_alone(
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
 def test_update_cache(isa: str, dtype: torch.dtype) -> None:
-    cache, value = sample(1, 20, 3, 7).to(dtype), sample(1, 5, 3, 7, seed=1)
+    cache, value = sample(1, 3, 20, 7).to(dtype), sample(1, 5, 3, 7, seed=1)
     value[0, 0, 0] = torch.tensor([1e6, -1e-6, 1e-8, 65519.9, 2049.0, -0.0, math.inf])
     for position in (0, 7, 15):
         run_op("penlight::update_cache", cache, value, torch.tensor([position]), rtol=0, atol=0)
@@ -255,29 +256,29 @@ def test_an_int8_cache_rounds_each_row_by_its_own_scale(isa: str, width: int) ->
     value[0, 1, 0], value[0, 1, 1] = 1e-44, 3e38
     for row, spoilt in enumerate((math.inf, -math.inf, math.nan)):
         value[0, 2, row, width // 2] = spoilt
-    cache = torch.randint(-128, 128, (1, 20, 3, width + 4), dtype=torch.int8)
+    cache = torch.randint(-128, 128, (1, 3, 20, width + 4), dtype=torch.int8)
     for position in (0, 7):
         (rows,) = run_op("penlight::update_cache", cache, value, torch.tensor([position]))
-        numbers = rows[0, position + 3 : position + 13, :, :width]
+        numbers = rows[0, :, position + 3 : position + 13, :width]
         assert numbers.abs().amax(-1).eq(127).all()
 
 
 def test_an_int8_cache_of_another_width_or_of_other_values_is_refused() -> None:
     value, at = sample(1, 5, 3, 8), torch.tensor([0])
     for width in (7, 8, 11, 13):
-        cache = torch.zeros(1, 20, 3, width, dtype=torch.int8)
+        cache = torch.zeros(1, 3, 20, width, dtype=torch.int8)
         assert "D + 4" in refuse_op("penlight::update_cache", cache, value, at, out=[cache])
         assert "cache rows of 12" in refuse_op(
             "penlight::attention", value, cache, cache, at, 1.0, 0, 0.0, out=[value]
         )
-    cache = torch.zeros(1, 20, 3, 12, dtype=torch.int8)
+    cache = torch.zeros(1, 3, 20, 12, dtype=torch.int8)
     assert "float32 values" in refuse_op(
         "penlight::update_cache", cache, value.half(), at, out=[cache]
     )
 
 
 def test_positions_past_the_cache_are_refused() -> None:
-    cache, value = sample(1, 20, 3, 8), sample(1, 5, 3, 8)
+    cache, value = sample(1, 3, 20, 8), sample(1, 5, 3, 8)
     for position in (16, -1, 2**62):
         at = torch.tensor([position])
         assert "cache" in refuse_op("penlight::update_cache", cache, value, at, out=[cache])

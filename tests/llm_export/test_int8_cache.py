@@ -76,6 +76,10 @@ def test_a_session_goes_on_where_it_was_saved(path: Path, tmp_path: Path) -> Non
         other.load_session(session)
         assert other.context_used == used
         assert other.chat(messages, max_new_tokens=9, **settings) == expected
+    config = reference("Llama", {}).config
+    row = 2 * config.num_key_value_heads * (config.head_dim + 4)  # of a layer: keys and values
+    filled = used * config.num_hidden_layers * row
+    assert filled < session.stat().st_size < filled + 1000  # not what the context has room for
     half = path.with_name("float16.pte")
     with penlight.LLM(half) as another, pytest.raises(RuntimeFailure, match="session"):
         another.load_session(session)

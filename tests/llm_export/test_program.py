@@ -114,7 +114,7 @@ def test_caches_are_the_only_values_in_the_memory_of_state(report: ExportReport)
     for value in plan.values:
         tensor: Any = value.val
         if isinstance(tensor, Tensor) and tensor.allocation_info:
-            is_cache = tensor.sizes == [1, CONTEXT, 2, 8]
+            is_cache = tensor.sizes == [1, 2, CONTEXT, 8]
             assert (tensor.allocation_info.memory_id == state) is is_cache
 
 

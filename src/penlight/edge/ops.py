@@ -254,18 +254,20 @@ def _of_rows(rows: Tensor) -> Tensor:
 
 @torch.library.custom_op("penlight::update_cache", mutates_args=())
 def update_cache(cache: Tensor, value: Tensor, input_pos: Tensor) -> Tensor:
-    """``cache`` [1, S, H, D] with ``value`` [1, T, H, D] written at positions input_pos[0] + t.
+    """``cache`` [1, G, S, D] with ``value`` [1, T, G, D] written at positions input_pos[0] + t.
 
-    A cache of int8 is [1, S, H, D + 4]: a row is D numbers q in -127..127 and the bytes of a
+    A head's positions lie behind each other, because they are read in that order.
+    A cache of int8 is [1, G, S, D + 4]: a row is D numbers q in -127..127 and the bytes of a
     float32 scale s, little-endian, and stands for q * s. s is the row's largest magnitude over 127;
     0 if that is no normal number, NaN if a number of the row is not finite, and all q are 0 then.
     In a program the result is the cache's own memory. Raises IndexError past the cache's end.
     """
     start = int(input_pos[0])
-    if start < 0 or start + value.shape[1] > cache.shape[1]:
-        raise IndexError(f"positions {start}..{start + value.shape[1] - 1} of {cache.shape[1]}")
+    end = start + value.shape[1]
+    if start < 0 or end > cache.shape[2]:
+        raise IndexError(f"positions {start}..{end - 1} of {cache.shape[2]}")
     result = cache.clone()
-    result[:, start : start + value.shape[1]] = _to_rows(value, cache.dtype)
+    result[:, :, start:end] = _to_rows(value, cache.dtype).transpose(1, 2)
     return result
 
 
@@ -284,9 +286,9 @@ def attention(
     window: int,
     softcap: float,
 ) -> Tensor:
-    """Causal attention of q [1, T, H, D] over caches [1, S, G, D], to [1, T, H, D].
+    """Causal attention of q [1, T, H, D] over caches [1, G, S, D], to [1, T, H, D].
 
-    Caches of int8 are [1, S, G, D + 4], as `update_cache` fills them.
+    Caches of int8 are [1, G, S, D + 4], as `update_cache` fills them.
     Query t sits at position p = input_pos[0] + t and sees positions 0..p, or only the last
     ``window`` of them if that is positive. H is a multiple of G: query head h reads cache head
     h // (H / G). If ``softcap`` is positive, scores s become softcap * tanh(s / softcap).
@@ -294,13 +296,13 @@ def attention(
     tokens, heads = q.shape[1], q.shape[2]
     start = int(input_pos[0])
     end = start + tokens
-    if start < 0 or end > k_cache.shape[1]:
-        raise IndexError(f"positions {start}..{end - 1} of {k_cache.shape[1]}")
-    repeat = heads // k_cache.shape[2]
+    if start < 0 or end > k_cache.shape[2]:
+        raise IndexError(f"positions {start}..{end - 1} of {k_cache.shape[2]}")
+    repeat = heads // k_cache.shape[1]
     keys, values = (
-        _of_rows(c[0, :end]).repeat_interleave(repeat, dim=1) for c in (k_cache, v_cache)
+        _of_rows(c[0, :, :end]).repeat_interleave(repeat, dim=0) for c in (k_cache, v_cache)
     )
-    scores = torch.einsum("thd,shd->hts", q[0].to(torch.float32), keys) * scale
+    scores = torch.einsum("thd,hsd->hts", q[0].to(torch.float32), keys) * scale
     if softcap > 0:
         scores = softcap * torch.tanh(scores / softcap)
     distance = torch.arange(start, end)[:, None] - torch.arange(end)
@@ -308,7 +310,7 @@ def attention(
     if window > 0:
         hidden |= distance >= window
     weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
-    return torch.einsum("hts,shd->thd", weights, values)[None].to(q.dtype).contiguous()
+    return torch.einsum("hts,hsd->thd", weights, values)[None].to(q.dtype).contiguous()
 
 
 @attention.register_fake

@@ -97,9 +97,9 @@ class Position:
 
 
 class Cache(nn.Module):
-    """Keys and values of all positions so far, each [1, S, K, D]; part of the program's state.
+    """Keys and values of all positions so far, each [1, K, S, D]; part of the program's state.
 
-    With int8 each is [1, S, K, D + 4]: behind a head's numbers stands their float32 scale.
+    With int8 each is [1, K, S, D + 4]: behind a head's numbers stands their float32 scale.
     """
 
     k: Tensor
@@ -108,7 +108,7 @@ class Cache(nn.Module):
     def __init__(self, config: ModelConfig, context: int, dtype: torch.dtype) -> None:
         super().__init__()
         width = config.head_dim + (torch.float32.itemsize if dtype == torch.int8 else 0)
-        shape = (1, context, config.kv_heads, width)
+        shape = (1, config.kv_heads, context, width)
         self.register_buffer("k", torch.zeros(shape, dtype=dtype), persistent=False)
         self.register_buffer("v", torch.zeros(shape, dtype=dtype), persistent=False)
 
@@ -168,7 +168,7 @@ class Attention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         if self.rotates:
             q, k = (position.rotate(part, local=self.local) for part in (q, k))
-        all_k, all_v = self.cache(k, v, position.input_pos)  # [1, S, K, D]
+        all_k, all_v = self.cache(k, v, position.input_pos)  # [1, K, S, D]
         ops = torch.ops.penlight
         attention = ops.attention_bf16 if self.rounds else ops.attention
         out = attention(q, all_k, all_v, position.input_pos, self.scale, self.window, self.softcap)
