@@ -75,7 +75,7 @@ def test_gathering_reads_the_rows_alone() -> None:
 def test_attention_reads_the_positions_in_use(
     operator: str, start: int, tokens: int, window: int, read: int, pairs: int
 ) -> None:
-    cache = sample(1, 16, 2, 8).half()
+    cache = sample(1, 2, 16, 8).half()
     cost = cost_of(
         getattr(torch.ops.penlight, operator).default,
         *(sample(1, tokens, 4, 8), cache, cache.clone(), torch.tensor([start]), 1.0, window, 0.0),
