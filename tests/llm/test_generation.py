@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -316,3 +318,17 @@ def test_a_profile_counts_every_call(toy_path: Path) -> None:
     (forward,), (verify,) = runs
     assert 5 < forward + verify <= 10
     assert all(cost.runs for cost in profile.operators())
+
+
+def test_an_answer_is_made_without_numpy(toy_path: Path) -> None:
+    """It would be a third of the time to the first token, and of the memory."""
+    code = (
+        "import sys, penlight; llm = penlight.LLM(sys.argv[1], threads=1); "
+        "print(len(llm.generate([5, 6, 7], max_new_tokens=3, ignore_eos=True).tokens), "
+        "'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, toy_path],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "3 False\n"

@@ -6,11 +6,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from penlight.errors import RuntimeFailure
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["Answer", "Score", "Statistics", "Stream"]
 
@@ -71,6 +73,8 @@ class Score:
     @property
     def perplexity(self) -> float:
         """exp of the mean negative log probability."""
+        import numpy as np
+
         return float(np.exp(-self.log_probabilities.astype(np.float64).mean()))
 
 

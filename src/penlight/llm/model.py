@@ -20,9 +20,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from penlight.closing import Closing
 from penlight.errors import ProgramError, RuntimeFailure, UnsupportedError
 from penlight.llm import abi
@@ -30,8 +27,12 @@ from penlight.llm.answer import Answer, Score, Statistics, Stream
 from penlight.llm.sampling import Sampling
 from penlight.runtime.profile import Probe, Profile
 from penlight.runtime.program import Engine, Handle, Program
+from penlight.runtime.values import is_int
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from penlight.llm.template import ChatTemplate, Message
     from penlight.llm.tokenizer import Tokenizer
 
@@ -373,6 +374,8 @@ class LLM(Closing):
             raise RuntimeFailure(
                 f"[score] expected at least two tokens but got {len(tokens)}; give a longer text"
             )
+        import numpy as np
+
         probabilities = np.empty(len(tokens) - 1, np.float32)
         best = np.empty(len(tokens) - 1, np.int32)
         with self._lock:
@@ -388,6 +391,8 @@ class LLM(Closing):
 
     def logits(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
         """Run tokens after what the cache holds: float32 [vocabulary_size] after the last one."""
+        import numpy as np
+
         found = ctypes.POINTER(ctypes.c_float)()
         with self._lock:
             handle = self._handle.get()
@@ -457,7 +462,7 @@ class LLM(Closing):
 def _ids(tokens: Sequence[int]) -> ctypes.Array[ctypes.c_int32]:
     """Tokens as the C layer takes them; what no int32 can hold becomes -1, which it refuses."""
     for token in tokens:
-        if isinstance(token, bool) or not isinstance(token, (int, np.integer)):
+        if not is_int(token):
             raise RuntimeFailure(
                 f"[tokens] expected whole numbers but got {token!r}; tokenize text"
             )

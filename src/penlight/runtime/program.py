@@ -16,20 +16,15 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penlight.closing import Closing
 from penlight.errors import RuntimeFailure
 from penlight.runtime import abi, names, profile
-from penlight.runtime.values import (
-    Array,
-    Input,
-    ValueInfo,
-    is_torch,
-    output,
-    tensor_view,
-    value_info,
-)
+from penlight.runtime.values import Input, ValueInfo, is_torch, output, tensor_view, value_info
+
+if TYPE_CHECKING:
+    from penlight.runtime.values import Array
 
 
 @dataclass(frozen=True)

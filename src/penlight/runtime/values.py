@@ -12,7 +12,8 @@ none           None
 =============  ==========================================================================
 
 numpy has no bfloat16: such a tensor is an array of uint16 that holds its bits. As a torch tensor
-it is `torch.bfloat16`. Torch is never imported here, only used if the caller has imported it.
+it is `torch.bfloat16`. Torch is never imported here, only used if the caller has imported it. Numpy
+is imported when an array is first made: language models take and give none.
 """
 
 from __future__ import annotations
@@ -23,32 +24,33 @@ import sys
 from collections.abc import Sequence
 from ctypes import POINTER, c_int64, c_uint8
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from penlight.errors import RuntimeFailure, UnsupportedError
 from penlight.runtime import abi
 from penlight.runtime.abi import Tag
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-# penlight_dtype: its name, and the numpy type that holds it
-DTYPES: dict[int, tuple[str, np.dtype[Any]]] = {
-    0: ("uint8", np.dtype(np.uint8)),
-    1: ("int8", np.dtype(np.int8)),
-    2: ("int16", np.dtype(np.int16)),
-    3: ("int32", np.dtype(np.int32)),
-    4: ("int64", np.dtype(np.int64)),
-    5: ("float16", np.dtype(np.float16)),
-    6: ("float32", np.dtype(np.float32)),
-    7: ("float64", np.dtype(np.float64)),
-    11: ("bool", np.dtype(np.bool_)),
-    15: ("bfloat16", np.dtype(np.uint16)),
-    27: ("uint16", np.dtype(np.uint16)),
-    28: ("uint32", np.dtype(np.uint32)),
-    29: ("uint64", np.dtype(np.uint64)),
+    Array = npt.NDArray[Any]
+
+# penlight_dtype: its name, and that of the numpy type that holds it
+DTYPES: dict[int, tuple[str, str]] = {
+    0: ("uint8", "uint8"),
+    1: ("int8", "int8"),
+    2: ("int16", "int16"),
+    3: ("int32", "int32"),
+    4: ("int64", "int64"),
+    5: ("float16", "float16"),
+    6: ("float32", "float32"),
+    7: ("float64", "float64"),
+    11: ("bool", "bool"),
+    15: ("bfloat16", "uint16"),
+    27: ("uint16", "uint16"),
+    28: ("uint32", "uint32"),
+    29: ("uint64", "uint64"),
 }
 _KINDS = {
     Tag.NONE: "none",
@@ -82,7 +84,7 @@ class ValueInfo:
     @property
     def numpy_dtype(self) -> np.dtype[Any] | None:
         """The dtype of the numpy array that holds it: uint16 for bfloat16, None for no tensor."""
-        return DTYPES[self.code][1] if self.code in DTYPES else None
+        return _numpy_dtype(self.code) if self.code in DTYPES else None
 
     @property
     def dim_bounds(self) -> tuple[tuple[int, int | None], ...]:
@@ -115,6 +117,18 @@ def value_info(record: abi.ValueInfoRecord, fallback: str) -> ValueInfo:
     )
 
 
+def _numpy_dtype(code: int) -> np.dtype[Any]:
+    import numpy as np
+
+    return np.dtype(DTYPES[code][1])
+
+
+def _is_numpy(value: object, *kinds: str) -> bool:
+    """Whether it is of one of these types of numpy's, without importing numpy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, tuple(getattr(numpy, kind) for kind in kinds))
+
+
 def is_torch(value: object) -> bool:
     """Whether it is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
@@ -130,11 +144,11 @@ class Input:
         if info.kind == "tensor":
             self._keep = _TensorInput(info, value)
             payload.tensor = ctypes.pointer(self._keep.view)
-        elif info.kind == "int" and _is_int(value) and -(2**63) <= value < 2**63:
+        elif info.kind == "int" and is_int(value) and -(2**63) <= value < 2**63:
             payload.integer = int(value)
-        elif info.kind == "float" and (_is_int(value) or isinstance(value, (float, np.floating))):
+        elif info.kind == "float" and (is_int(value) or _is_float(value)):
             payload.real = _to_float(info, value)
-        elif info.kind == "bool" and isinstance(value, (bool, np.bool_)):
+        elif info.kind == "bool" and (isinstance(value, bool) or _is_numpy(value, "bool_")):
             payload.boolean = bool(value)
         elif info.kind == "str" and isinstance(value, str):
             encoded = value.encode()
@@ -151,8 +165,15 @@ class Input:
 _TAGS = {kind: tag for tag, kind in _KINDS.items()}
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+def is_int(value: object) -> bool:
+    """Whether it is a whole number, of Python's or numpy's, and no bool."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or _is_numpy(value, "integer")
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, float) or _is_numpy(value, "floating")
 
 
 def _to_float(info: ValueInfo, value: Any) -> float:
@@ -180,8 +201,10 @@ class _TensorInput:
 
 
 def _from_numpy(info: ValueInfo, value: Any) -> Array:
-    if not isinstance(value, (np.ndarray, np.generic)):
+    if not _is_numpy(value, "ndarray", "generic"):
         raise _refuse(info, _spell(value), "pass a numpy array or a torch tensor")
+    import numpy as np
+
     array = np.asarray(value)
     dtype = info.numpy_dtype
     if dtype is None:
@@ -227,6 +250,8 @@ def _lay_out(array: Array, dim_order: Sequence[int]) -> Array:
     ordered = array.transpose(dim_order)
     if ordered.flags.c_contiguous and array.flags.aligned and array.flags.writeable:
         return array
+    import numpy as np
+
     return np.array(ordered, order="C", copy=True).transpose(np.argsort(dim_order))
 
 
@@ -235,7 +260,7 @@ def _refuse(info: ValueInfo, got: str, advice: str) -> RuntimeFailure:
 
 
 def _spell(value: Any) -> str:
-    if is_torch(value) or isinstance(value, (np.ndarray, np.generic)):
+    if is_torch(value) or _is_numpy(value, "ndarray", "generic"):
         return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
     return f"{type(value).__name__} {value!r:.60}"
 
@@ -273,13 +298,15 @@ def output(value: abi.Value, *, copy: bool, as_torch: bool, owner: object) -> An
 
 def tensor_view(tensor: abi.TensorView, owner: object) -> Array:
     """The runtime's tensor as an array over the same memory, which `owner` keeps alive."""
+    import numpy as np
+
     rank = tensor.rank
     if tensor.dtype not in DTYPES:
         raise UnsupportedError(
             f"[output] expected a dtype that numpy can hold but got {tensor.dtype}; "
             "convert it in the model"
         )
-    dtype = DTYPES[tensor.dtype][1]
+    dtype = _numpy_dtype(tensor.dtype)
     shape = tuple(tensor.sizes[:rank]) if rank else ()
     if math.prod(shape) == 0:
         return np.empty(shape, dtype)
@@ -293,5 +320,5 @@ def tensor_view(tensor: abi.TensorView, owner: object) -> Array:
 def _to_torch(array: Array, code: int) -> Any:
     torch = sys.modules["torch"]
     if DTYPES[code][0] == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        return torch.from_numpy(array.view("int16")).view(torch.bfloat16)
     return torch.from_numpy(array)
