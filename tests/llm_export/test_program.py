@@ -150,7 +150,7 @@ def test_context_is_capped(asked: int | None, given: int, report: ExportReport) 
 
 
 MEMORY = """
-import os, sys, penlight
+import os, sys, numpy, penlight  # logits are an array
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
