@@ -321,7 +321,7 @@ def test_a_profile_counts_every_call(toy_path: Path) -> None:
 
 
 def test_an_answer_is_made_without_numpy(toy_path: Path) -> None:
-    """It would be a third of the time to the first token, and of the memory."""
+    """Importing it takes half of the time until a model is ready, and of the private memory."""
     code = (
         "import sys, penlight; llm = penlight.LLM(sys.argv[1], threads=1); "
         "print(len(llm.generate([5, 6, 7], max_new_tokens=3, ignore_eos=True).tokens), "
