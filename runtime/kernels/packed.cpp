@@ -13,7 +13,7 @@ bool parse_packed(std::string_view text, PackedFormat* format) {
         text.remove_prefix(prefix.size());
         return true;
     };
-    f.bits = take("q4") ? 4 : take("q8") ? 8 : 0;
+    f.bits = take("q4") ? 4 : take("q6") ? 6 : take("q8") ? 8 : 0;
     f.group = take("g32") ? 32 : take("g16") ? 16 : 0;
     f.minimum = take("m");
     if (take(".f32")) f.scale_size = 4;

@@ -4,13 +4,13 @@
 //   if (!parse_packed("q4g32", &f)) ...            // 4 bits, groups of 32 inputs, fp16 scales
 //   int64_t bytes = f.nbytes(rows, inputs);        // -1 on overflow
 //
-// Formats: q<bits>g<group>[m][.f32][.a16] with bits 4 or 8 and group 16 or 32; "m" adds a minimum
-// to each group; scales and minimums are fp16, or fp32 with ".f32". q4g32c: with a centre in each
-// group; scales and centres are bytes. And f32, f16, bf16.
+// Formats: q<bits>g<group>[m][.f32][.a16] with bits 4, 6 or 8 and group 16 or 32; "m" adds a
+// minimum to each group; scales and minimums are fp16, or fp32 with ".f32". q4g32c: with a centre
+// in each group; scales and centres are bytes. And f32, f16, bf16.
 //
 // Activations that meet quantised weights are rounded, by groups of the same size, to q * s. With
-// weights of 8 bits s makes the largest |q| 127. With weights of 4 bits it is the least power of
-// two that keeps |q| <= 127 (MXINT8, but for the group): scaling then is exact, and costs no
+// weights of 6 or 8 bits s makes the largest |q| 127. With weights of 4 bits it is the least power
+// of two that keeps |q| <= 127 (MXINT8, but for the group): scaling then is exact, and costs no
 // multiplication. With ".a16", which leaves the weights' bytes as they are, it is that which keeps
 // |q| <= 16256 = 127 * 128: then q = 128 * high + low with both in int8, and their dot products
 // with the weights, summed apart, are put together before they are scaled. All of this is exact in
@@ -30,15 +30,17 @@
 //     units    [32 rows]       of q4g32c: fp32
 //     shifts   [32 rows]       of q4g32c: int32, 0 to 7
 // then for each group of inputs
-//     quants   [group * bits / 32][32 rows][4 bytes]
+//     quants   [group * bits / 32][32 rows][4 bytes]; of 6 bits the lower four of all, as of 4
+//              bits, then the upper two
 //     scales   [32 rows]       of q4g32c: uint8
 //     minimums [32 rows]       with "m"; of q4g32c, centres: int8
 // where the four bytes of a row hold, for 8 bits, inputs 4c .. 4c+3, and for 4 bits, in their low
-// nibbles inputs 8c .. 8c+3 and in their high nibbles inputs 8c+4 .. 8c+7 (c: the first index).
-// A weight is scale * (quant - zero) + minimum, with zero 128 for 8 bits, 8 for 4 bits, and 0 for
-// 4 bits with minimums; of q4g32c it is unit * (scale * (quant - 8) + centre * 2^shift). A block of
-// a float format is [inputs][32 rows].
-// The same facts in Python are in penlight/edge/packed.py.
+// nibbles inputs 8c .. 8c+3 and in their high nibbles inputs 8c+4 .. 8c+7 (c: the first index); for
+// upper bits, in bits 2k and 2k+1 those of inputs 16c+4k .. 16c+4k+3.
+// A weight is scale * (quant - zero) + minimum, with zero 128 for 8 bits, 32 for 6, 8 for 4, and 0
+// for 4 and 6 bits with minimums; of q4g32c it is unit * (scale * (quant - 8) + centre * 2^shift).
+// A block of a float format is [inputs][32 rows]. The same facts in Python are in
+// penlight/edge/packed.py.
 #pragma once
 
 #include "dtype.h"
@@ -48,7 +50,7 @@ namespace penlight::kernels {
 inline constexpr int64_t packed_rows = 32;
 
 struct PackedFormat {
-    int bits;   // 4 or 8; 16 or 32 for float formats
+    int bits;   // 4, 6 or 8; 16 or 32 for float formats
     int group;  // inputs that share a scale; 1 for float formats
     bool minimum;
     int scale_size;  // bytes of a scale, minimum or centre: 1, 2 or 4; 0 for float formats
@@ -57,7 +59,7 @@ struct PackedFormat {
 
     bool quantized() const { return dtype == PENLIGHT_UINT8; }
     bool centred() const { return scale_size == 1; }  // q4g32c
-    int zero() const { return bits == 8 ? 128 : minimum ? 0 : 8; }
+    int zero() const { return bits == 8 ? 128 : minimum ? 0 : 1 << (bits - 1); }
     int64_t groups(int64_t inputs) const { return inputs / group + (inputs % group != 0); }
     int64_t quant_bytes() const { return packed_rows * group * bits / 8; }
     int64_t scale_bytes() const { return packed_rows * scale_size; }

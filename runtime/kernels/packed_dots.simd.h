@@ -1,6 +1,40 @@
 // Dot products of one group of quants with some columns of activations, as whole numbers.
 
-// sums[t][v] += products of one group of quants with T columns [T][Group] of activations
+// sums[t][v] += products of four quants, one byte each, of all vectors with T columns
+template <int Group, int T, int Vectors>
+PENLIGHT_INLINE void add_quads(const W (&w)[Vectors], const int8_t* x, I (*sums)[Vectors]) {
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) {
+        X a = xload(x + t * Group);
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; v++) sums[t][v] = dot_u4(sums[t][v], w[v], a);
+    }
+}
+
+// sums[t][v] += products of one group of quants of 6 bits with T columns [T][Group] of activations
+template <int Group, int T, int Vectors>
+PENLIGHT_INLINE void add_six_bits(const uint8_t* quants, const int8_t* x, I (*sums)[Vectors]) {
+    constexpr int run = packed_rows * 4;
+#pragma GCC unroll 2
+    for (int h = 0; h < Group / 16; h++) {
+        const uint8_t *lower = quants + 2 * h * run, *upper = quants + (Group / 8 + h) * run;
+        W u[Vectors];
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; v++) u[v] = wload(upper + v * lanes * 4);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            W w[Vectors];
+#pragma GCC unroll 8
+            for (int v = 0; v < Vectors; v++) {
+                const W two = wload(lower + k / 2 * run + v * lanes * 4);
+                w[v] = with_upper(k % 2 ? high_nibbles(two) : low_nibbles(two), u[v], k);
+            }
+            add_quads<Group, T>(w, x + 16 * h + 4 * k, sums);
+        }
+    }
+}
+
+// The same for 4 and 8 bits.
 template <int Bits, int Group, int T, bool Follow, class Sum, int Vectors>
 PENLIGHT_INLINE void add_dots(const uint8_t* quants, const int8_t* x, Sum (*sums)[Vectors]) {
 #pragma GCC unroll 8
@@ -62,7 +96,10 @@ PENLIGHT_INLINE void dot_group(const uint8_t* quants, const int8_t* x, I (*acc)[
         return;
     }
 #endif
-    add_dots<Bits, Group, T, Follow>(quants, x, acc);
+    if constexpr (Bits == 6)
+        add_six_bits<Group, T>(quants, x, acc);
+    else
+        add_dots<Bits, Group, T, Follow>(quants, x, acc);
 }
 
 #if defined(PENLIGHT_TARGET_I8MM)

@@ -16,7 +16,10 @@ float load_scale(const uint8_t* p, int size, int64_t i) {
 int code_at(const PackedFormat& f, const uint8_t* quants, int64_t row, int64_t i) {
     if (f.bits == 8) return quants[(i / 4 * packed_rows + row) * 4 + i % 4];
     const int byte = quants[(i / 8 * packed_rows + row) * 4 + i % 4];
-    return i % 8 < 4 ? byte & 15 : byte >> 4;
+    const int lower = i % 8 < 4 ? byte & 15 : byte >> 4;
+    if (f.bits == 4) return lower;
+    const uint8_t* upper = quants + packed_rows * f.group / 2;
+    return lower | (upper[(i / 16 * packed_rows + row) * 4 + i % 4] >> i % 16 / 4 * 2 & 3) << 4;
 }
 
 // to[count] = a row's weights of one group of q4g32c; head: of its block.

@@ -106,8 +106,8 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
             for (int t = 0; t < T; t++) {
                 I whole = acc[t][v];
                 if constexpr (Planes == 2) whole = ijoin(whole, acc[T + t][v]);
-                V scaled = Bits == 8 && Planes == 1 ? vmul(ifloat(whole), vset(scale[t]))
-                                                    : vscale(ifloat(whole), vset(scale[t]));
+                V scaled = Bits > 4 && Planes == 1 ? vmul(ifloat(whole), vset(scale[t]))
+                                                   : vscale(ifloat(whole), vset(scale[t]));
                 sum[t][v] = vfma(scaled, w, sum[t][v]);
             }
         }
@@ -121,6 +121,14 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     for (int t = 0; t < T; t++)
         for (int v = 0; v < vectors; v++)
             vstore(out + (t * vectors + v) * lanes, vadd(sum[t][v], low[t][v]));
+}
+
+template <int Group, int Planes, int T>
+void quantized_tile_of(const PackedProduct& p, const uint8_t* block, int64_t row,
+                       const std::byte* tile, float* out) {
+    if (p.format.bits == 4) return quantized_tile<4, Group, Planes, T>(p, block, row, tile, out);
+    if (p.format.bits == 6) return quantized_tile<6, Group, Planes, T>(p, block, row, tile, out);
+    quantized_tile<8, Group, Planes, T>(p, block, row, tile, out);
 }
 
 PENLIGHT_INLINE V load_up_to(const float* p, int64_t n) {
@@ -164,11 +172,8 @@ void packed_tile_of(const PackedProduct& p, const uint8_t* block, int64_t row, i
     if (p.expanded) return expanded_tile<T>(p, row, tile, out);
     if (f.centred() && index == 0) return centred_tile<T, packed_whole>(p, block, row, tile, out);
     if (f.centred()) return centred_tile<T, packed_vectors>(p, block, row, tile, out);
-    if (f.bits == 4 && f.group == 32)
-        return quantized_tile<4, 32, Planes, T>(p, block, row, tile, out);
-    if (f.bits == 4) return quantized_tile<4, 16, Planes, T>(p, block, row, tile, out);
-    if (f.group == 32) return quantized_tile<8, 32, Planes, T>(p, block, row, tile, out);
-    return quantized_tile<8, 16, Planes, T>(p, block, row, tile, out);
+    if (f.group == 32) return quantized_tile_of<32, Planes, T>(p, block, row, tile, out);
+    quantized_tile_of<16, Planes, T>(p, block, row, tile, out);
 }
 
 template <int Planes>

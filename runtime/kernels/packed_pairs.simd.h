@@ -20,12 +20,18 @@ PENLIGHT_INLINE void dot_pairs(const uint8_t* quants, const int8_t* x, I (*acc)[
             a[t / 2] = xload_pair(x + t * Group + c * 8, x + (t + 1) * Group + c * 8);
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; v++) {
-            const uint8_t* at = quants + c * packed_rows * Bits + v * lanes * 4;
+            constexpr int run = packed_rows * 4;
+            const uint8_t* at = quants + c * run * (Bits == 8 ? 2 : 1) + v * lanes * 4;
             W first, second;  // four inputs each
-            if constexpr (Bits == 4) {
-                first = low_nibbles(wload(at)), second = high_nibbles(wload(at));
+            if constexpr (Bits == 8) {
+                first = wload(at), second = wload(at + run);
             } else {
-                first = wload(at), second = wload(at + packed_rows * 4);
+                first = low_nibbles(wload(at)), second = high_nibbles(wload(at));
+            }
+            if constexpr (Bits == 6) {
+                const W u = wload(quants + (Group / 8 + c / 2) * run + v * lanes * 4);
+                first = with_upper(first, u, c % 2 * 2);
+                second = with_upper(second, u, c % 2 * 2 + 1);
             }
             W w01 = wzip_low(first, second), w23 = wzip_high(first, second);
 #pragma GCC unroll 8

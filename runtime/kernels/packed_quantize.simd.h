@@ -2,8 +2,8 @@
 //
 // A tile of T tokens is, for each group:
 //     int8 [planes][T][group], float scale [T], int32 correction [T], float scaled sum [T]
-// with scales as vscale_by gives them, or, where weights have 8 bits and activations one plane, as
-// factors.
+// with scales as vscale_by gives them, or, where weights have more than 4 bits and activations one
+// plane, as factors.
 // A record of one group has its tokens side by side, because they meet the same weights.
 // For q4g32c a tile is, for each pair of groups:
 //     int8 [2 groups][T][group], float scale [T], int32 correction [2 groups][T], int16 sum [T][2]
@@ -168,7 +168,7 @@ void quantize_centred(const PackedProduct& p, int64_t index) {
 
 template <int Group> void quantize_any(const PackedProduct& p, int64_t index) {
     if (p.format.planes == 2) return quantize_tile<Group, 2>(p, index);
-    if (p.format.bits == 8) return quantize_tile<Group, 1, true>(p, index);
+    if (p.format.bits > 4) return quantize_tile<Group, 1, true>(p, index);
     quantize_tile<Group, 1>(p, index);
 }
 

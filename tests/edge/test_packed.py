@@ -17,11 +17,14 @@ def weight_at(data: bytes, spec: PackedFormat, inputs: int, row: int, column: in
     group, i = divmod(column, spec.group)
     start = block * spec.block_nbytes(inputs)
     at = start + spec.head_nbytes + group * spec.group_nbytes
-    if spec.bits == 4:
+    if spec.bits == 8:
+        code = data[at + (i // 4 * ROWS + r) * 4 + i % 4]
+    else:
         byte = data[at + (i // 8 * ROWS + r) * 4 + i % 4]
         code = byte & 15 if i % 8 < 4 else byte >> 4
-    else:
-        code = data[at + (i // 4 * ROWS + r) * 4 + i % 4]
+    if spec.bits == 6:
+        byte = data[at + ROWS * spec.group // 2 + (i // 16 * ROWS + r) * 4 + i % 4]
+        code += 16 * (byte >> i % 16 // 4 * 2 & 3)
     at += ROWS * spec.group * spec.bits // 8
     if spec.centred:
         scale, centre = struct.unpack_from("B31xb", data, at + r)
@@ -38,7 +41,10 @@ def weight_at(data: bytes, spec: PackedFormat, inputs: int, row: int, column: in
     return float(product + number(1) if spec.minimum else product)
 
 
-@pytest.mark.parametrize("format", ["q4g32", "q4g32m", "q4g16.f32", "q8g16m.f32.a16", "q4g32c"])
+@pytest.mark.parametrize(
+    "format",
+    ["q4g32", "q4g32m", "q4g16.f32", "q6g16", "q6g32m.f32", "q8g16m.f32.a16", "q4g32c"],
+)
 def test_unpack_reads_the_layout(format: str) -> None:
     spec, rows, inputs = PackedFormat.parse(format), 70, 100
     rng = np.random.default_rng(1)

@@ -14,6 +14,7 @@ import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
 from penlight.quantize import pack, pack_values
 
 FORMATS = ["q4g32", "q4g32m", "q4g16.f32", "q4g16m.f32", "q8g32", "q8g32m", "q8g16m.f32", "q8g16",
+           "q6g32", "q6g16", "q6g32m.a16", "q6g32m.f32", "q6g16.f32.a16",
            "q4g32.a16", "q4g32m.a16", "q8g32.a16", "q8g16m.f32.a16", "q4g16.a16",
            "q4g32c", "bf16", "f16", "f32"]  # fmt: skip
 
@@ -52,7 +53,7 @@ def test_extreme_codes_and_activations_are_exact(isa: str) -> None:
     """Sums of the largest products of 8-bit numbers neither saturate nor overflow."""
     x = torch.where(sample(1, 3, 64) > 0, 127.0, -127.0)
     x[0, 0] = 127.0
-    for format, code in (("q8g32", 127.0), ("q4g32", -8.0)):
+    for format, code in (("q8g32", 127.0), ("q6g32", -32.0), ("q4g32", -8.0)):
         weight = packed(torch.full((32, 64), code), format)
         run_op("penlight::linear", x, weight, format, 32, rtol=1e-6, atol=0)
     codes = np.where(np.arange(32)[:, None] % 2, np.uint8(15), np.zeros((32, 64), np.uint8))

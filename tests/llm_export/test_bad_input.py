@@ -92,7 +92,7 @@ def test_a_missing_source_is_refused(tmp_path: Path, out: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"quant": "q3"}, "keep, q4, q8, bf16, f32 but got 'q3'"),
+        ({"quant": "q3"}, "keep, q4, q6, q8, bf16, f32 but got 'q3'"),
         ({"embedding_quant": "int8"}, "but got 'int8'"),
         ({"context": 0}, r"\[context\] expected at least 2"),
         ({"prefill": 1}, r"\[prefill\] expected at least 2"),

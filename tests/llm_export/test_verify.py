@@ -40,7 +40,7 @@ def test_of_every_architecture(variant: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     "options",
-    [{"quant": name} for name in ("q4", "q8", "bf16", "f32")]
+    [{"quant": name} for name in ("q4", "q6", "q8", "bf16", "f32")]
     + [{"cache": "float32"}, {"cache": "int8"}],
 )
 def test_of_every_scheme(options: dict[str, str], threads: int, tmp_path: Path) -> None:

@@ -134,7 +134,14 @@ def with_stored_weights(checkpoint: Path, program: Path) -> Any:
 # layer would make a hundredth of the spread of it.
 @pytest.mark.parametrize(
     ("scheme", "bits", "of_a_row"),
-    [("f32", 32, 0), ("bf16", 16, 0), ("keep", 32, 0), ("q8", 8.5, 0), ("q4", 4.5, 64)],
+    [
+        ("f32", 32, 0),
+        ("bf16", 16, 0),
+        ("keep", 32, 0),
+        ("q8", 8.5, 0),
+        ("q6", 7, 0),
+        ("q4", 4.5, 64),
+    ],
 )
 def test_a_scheme_computes_what_its_stored_weights_mean(
     scheme: str, bits: float, of_a_row: int, float_folder: Path, tmp_path: Path
@@ -157,12 +164,15 @@ def test_a_scheme_computes_what_its_stored_weights_mean(
     difference = difference.reshape(-1, 2)
     # With 8-bit activations, more tokens than FEW may attend in bfloat16, which turns how some
     # activations are rounded behind it.
-    exact = FEW - 8 if scheme in ("q4", "q8") else len(difference)
+    exact = FEW - 8 if scheme in ("q4", "q6", "q8") else len(difference)
     assert (difference[:exact].median(0).values < 3e-6).all(), difference
     assert (difference < 0.1).all(), difference
 
 
-@pytest.mark.parametrize(("scheme", "least", "most"), [("q8", 0.001, 0.007), ("q4", 0.05, 0.085)])
+@pytest.mark.parametrize(
+    ("scheme", "least", "most"),
+    [("q8", 0.001, 0.007), ("q6", 0.01, 0.02), ("q4", 0.05, 0.085)],
+)
 def test_quantised_weights_are_as_near_as_their_bits_allow(
     scheme: str, least: float, most: float, float_folder: Path, tmp_path: Path
 ) -> None:
@@ -179,7 +189,7 @@ def test_quantised_weights_are_as_near_as_their_bits_allow(
 def test_embedding_and_head_have_8_bits_unless_told_otherwise(
     float_folder: Path, tmp_path: Path
 ) -> None:
-    for given, expected in ((None, "q8g32"), ("q4", "q4g32c"), ("bf16", "bf16")):
+    for given, expected in ((None, "q8g32"), ("q6", "q6g16"), ("q4", "q4g32c"), ("bf16", "bf16")):
         export_llm(float_folder, tmp_path / "m.pte", quant="q4", embedding_quant=given)
         with read_program(tmp_path / "m.pte") as file:
             formats = [format for _, format in linear_weights(file)]

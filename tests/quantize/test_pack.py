@@ -18,7 +18,7 @@ from penlight.quantize import (
     unpack,
 )
 
-QUANTISED = [f"q{b}g{g}{w}" for b in (4, 8) for g in (16, 32)
+QUANTISED = [f"q{b}g{g}{w}" for b in (4, 6, 8) for g in (16, 32)
              for w in ("", ".f32", "m", "m.f32")] + ["q4g32c"]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_fitting_is_never_worse_than_from_the_smallest_to_the_largest(
     w = (random.standard_t(3, (3, 4, spec.group)) + offset) * 10**size
     w = w.astype(np.float32)
     low = w.min(2)
-    top = 15 if spec.bits == 4 else 127
+    top = 127 if spec.bits == 8 else (1 << spec.bits) - 1
     plain = np.square((w.max(2) - low) / top) / 12 * spec.group  # expected of rounding to levels
     back = unpack(pack_values(w.reshape(3, -1), text), text, 3, 4 * spec.group).reshape(w.shape)
     # The largest centre takes 64 to 127 steps.
@@ -142,14 +142,14 @@ def test_every_gguf_kind_has_an_exact_format() -> None:
     kinds = {
         (32, -8, 7, False, False): "q4g32",  # Q4_0
         (32, 0, 15, True, False): "q4g32m",  # Q4_1
-        (32, -16, 15, False, False): "q8g32",  # Q5_0
-        (32, 0, 31, True, False): "q8g32m",  # Q5_1
+        (32, -16, 15, False, False): "q6g32",  # Q5_0
+        (32, 0, 31, True, False): "q6g32m",  # Q5_1
         (32, -128, 127, False, False): "q8g32",  # Q8_0
         (16, 0, 3, True, True): "q4g16m.f32",  # Q2_K
         (16, -4, 3, False, True): "q4g16.f32",  # Q3_K
         (32, 0, 15, True, True): "q4g32m.f32",  # Q4_K
-        (32, 0, 31, True, True): "q8g32m.f32",  # Q5_K
-        (16, -32, 31, False, True): "q8g16.f32",  # Q6_K
+        (32, 0, 31, True, True): "q6g32m.f32",  # Q5_K
+        (16, -32, 31, False, True): "q6g16.f32",  # Q6_K
     }
     for kind, text in kinds.items():
         assert exact_format(*kind) == text

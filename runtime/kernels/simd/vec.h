@@ -23,9 +23,11 @@
 //     an int32, the low one first; pdot(acc, a, b): acc + a's first * b's first + second * second.
 // W   `lanes` rows of four weight bytes, as the packed layout of quantised weights holds them.
 //     wspread(w, a, b): of each byte of row r the high byte of w * a[r] + b[r] < 2^16.
+//     with_upper(w, u, k): nibbles with bits 2k and 2k + 1 of the bytes of u above them.
 // X   four int8 activations, repeated for each row.
-// dot_u4(acc, w, x): acc[r] += sum_j w[r][j] * x[j] for w in 0..15.
-// S   sums of nibbles' products in 16 bits, where PENLIGHT_TARGET_SHORT is defined: dot_u4 adds to
+// dot_u4(acc, w, x): acc[r] += sum_j w[r][j] * x[j] for w in 0..63.
+// S   sums of nibbles' products (w in 0..15) in 16 bits, where PENLIGHT_TARGET_SHORT is defined:
+// dot_u4 adds to
 //     them as well, at most short_dots times, and iadd_short adds them to an I.
 // dot_u8(acc, w, x): the same for any byte w, exactly; where dot_u8_centred it adds
 //     sum_j (w[r][j] - 128) * x[j] instead, whichever the instruction set does best. x >= -127.

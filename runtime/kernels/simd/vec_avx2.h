@@ -118,6 +118,10 @@ PENLIGHT_INLINE W wload(const uint8_t* p) {
 }
 PENLIGHT_INLINE W low_nibbles(W w) { return _mm256_and_si256(w, _mm256_set1_epi8(15)); }
 PENLIGHT_INLINE W high_nibbles(W w) { return low_nibbles(_mm256_srli_epi32(w, 4)); }
+PENLIGHT_INLINE W with_upper(W w, W u, int k) {
+    const W moved = k < 2 ? _mm256_slli_epi32(u, 4 - 2 * k) : _mm256_srli_epi32(u, 2 * k - 4);
+    return _mm256_or_si256(w, _mm256_and_si256(moved, _mm256_set1_epi8(48)));
+}
 PENLIGHT_INLINE void wstore(uint8_t* p, W w) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), w);
 }
@@ -144,7 +148,7 @@ PENLIGHT_INLINE __m256i in_order(__m256i a) {
     __asm__("" : "+x"(a));
     return a;
 }
-// VPMADDUBSW saturates its pair sums at 16 bits: 2 * 15 * 128 is far below, and the pair sums of
+// VPMADDUBSW saturates its pair sums at 16 bits: 2 * 63 * 128 is far below, and the pair sums of
 // |w - 128| <= 128 with x in -127..127 reach at most 32512.
 [[maybe_unused]] constexpr bool dot_u8_centred = true;
 PENLIGHT_INLINE I dot_pairs_added(I acc, __m256i pairs) {

@@ -110,6 +110,10 @@ PENLIGHT_INLINE V ifloat(I a) { return _mm512_cvtepi32_ps(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return _mm512_loadu_si512(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
 PENLIGHT_INLINE W high_nibbles(W w) { return low_nibbles(_mm512_srli_epi32(w, 4)); }
+PENLIGHT_INLINE W with_upper(W w, W u, int k) {
+    const W moved = k < 2 ? _mm512_slli_epi32(u, 4 - 2 * k) : _mm512_srli_epi32(u, 2 * k - 4);
+    return _mm512_ternarylogic_epi32(w, moved, _mm512_set1_epi8(48), 0xf8);  // w | (moved & 48)
+}
 PENLIGHT_INLINE void wstore(uint8_t* p, W w) { _mm512_storeu_si512(p, w); }
 PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
     const __m512i s = pjoin(scale, scale), o = pjoin(offset, offset);

@@ -112,6 +112,10 @@ PENLIGHT_INLINE V ifloat(I a) { return vcvtq_f32_s32(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return vld1q_u8(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return vandq_u8(w, vdupq_n_u8(15)); }
 PENLIGHT_INLINE W high_nibbles(W w) { return vshrq_n_u8(w, 4); }
+PENLIGHT_INLINE W with_upper(W w, W u, int k) {
+    const W moved = vshlq_u8(u, vdupq_n_s8(static_cast<int8_t>(4 - 2 * k)));
+    return vorrq_u8(w, vandq_u8(moved, vdupq_n_u8(48)));
+}
 PENLIGHT_INLINE void wstore(uint8_t* p, W w) { vst1q_u8(p, w); }
 PENLIGHT_INLINE uint16x8_t twice(I a) { return vreinterpretq_u16_s32(vsliq_n_s32(a, a, 16)); }
 PENLIGHT_INLINE W wspread(W q, I scale, I offset) {

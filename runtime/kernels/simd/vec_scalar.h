@@ -69,6 +69,10 @@ PENLIGHT_INLINE W high_nibbles(W w) {
     for (uint8_t& b : w.byte) b >>= 4;
     return w;
 }
+PENLIGHT_INLINE W with_upper(W w, W u, int k) {
+    for (int j = 0; j < 4; j++) w.byte[j] |= static_cast<uint8_t>((u.byte[j] >> 2 * k & 3) << 4);
+    return w;
+}
 PENLIGHT_INLINE void wstore(uint8_t* p, W w) { memcpy(p, w.byte, 4); }
 PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
     for (uint8_t& b : q.byte) b = static_cast<uint8_t>((b * scale + offset) >> 8);

@@ -124,6 +124,10 @@ PENLIGHT_INLINE V ifloat(I a) { return wasm_f32x4_convert_i32x4(a); }
 PENLIGHT_INLINE W wload(const uint8_t* p) { return wasm_v128_load(p); }
 PENLIGHT_INLINE W low_nibbles(W w) { return wasm_v128_and(w, wasm_i8x16_const_splat(15)); }
 PENLIGHT_INLINE W high_nibbles(W w) { return wasm_u8x16_shr(w, 4); }
+PENLIGHT_INLINE W with_upper(W w, W u, int k) {
+    const W moved = k < 2 ? wasm_i32x4_shl(u, 4 - 2 * k) : wasm_u32x4_shr(u, 2 * k - 4);
+    return wasm_v128_or(w, wasm_v128_and(moved, wasm_i8x16_const_splat(48)));
+}
 PENLIGHT_INLINE void wstore(uint8_t* p, W w) { wasm_v128_store(p, w); }
 PENLIGHT_INLINE W wspread(W q, I scale, I offset) {
     const v128_t s = pjoin(scale, scale), o = pjoin(offset, offset);

@@ -47,7 +47,7 @@ Quant = Annotated[
     typer.Option(
         "--quant",
         "-q",
-        metavar="keep|q4|q8|bf16|f32",
+        metavar="keep|q4|q6|q8|bf16|f32",
         help="How weights are stored. keep: as the checkpoint has them, which is the rule for "
         "quantised ones; q4: 4 bits in groups of 32, the rule for the others.",
         rich_help_panel=_CHECKPOINTS,
@@ -57,7 +57,7 @@ EmbeddingQuant = Annotated[
     str | None,
     typer.Option(
         "--embedding-quant",
-        metavar="keep|q4|q8|bf16|f32",
+        metavar="keep|q4|q6|q8|bf16|f32",
         help="The same for embedding and output head; without it they are q8 where the rest "
         "is q4, and as the rest otherwise.",
         rich_help_panel=_CHECKPOINTS,

@@ -4,7 +4,7 @@
 1152
 >>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
 
-A quantised format is ``q<bits>g<group>[m][.f32][.a16]``: 4 or 8 bits, groups of 16 or 32 inputs
+A quantised format is ``q<bits>g<group>[m][.f32][.a16]``: 4, 6 or 8 bits, groups of 16 or 32 inputs
 that share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32 with
 ``.f32``. A weight is ``scale * (code - zero) + minimum``. ``.a16`` changes no byte: it asks for
 activations of twice the bits, for weights whose own error is so small that activations of 8 bits
@@ -35,7 +35,7 @@ ROWS = 32
 """Rows (outputs) of one block; the last block of a matrix is filled up."""
 
 _FLOATS = {"f32": 4, "f16": 2, "bf16": 2}
-_QUANTISED = re.compile(r"q(4|8)g(16|32)(m?)(\.f32)?(\.a16)?")
+_QUANTISED = re.compile(r"q(4|6|8)g(16|32)(m?)(\.f32)?(\.a16)?")
 _CENTRED = "q4g32c"
 
 
@@ -79,7 +79,7 @@ class PackedFormat:
     @property
     def exact_activations(self) -> bool:
         """Whether the largest activation of a group is 127 units, whatever a unit then is."""
-        return self.centred or (self.bits == 8 and self.activation_bits == 7)
+        return self.centred or (self.bits > 4 and self.activation_bits == 7)
 
     @property
     def activation_group(self) -> int:
@@ -94,7 +94,7 @@ class PackedFormat:
     @property
     def zero(self) -> int:
         """The code whose weight is zero (or the minimum, where there is one)."""
-        return 128 if self.bits == 8 else 0 if self.minimum else 8
+        return 128 if self.bits == 8 else 0 if self.minimum else 1 << (self.bits - 1)
 
     @property
     def scale_nbytes(self) -> int:
@@ -147,12 +147,7 @@ def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Flo
     flat = flat[:, spec.head_nbytes :].reshape(blocks, groups, spec.group_nbytes)
     quants = ROWS * spec.group * spec.bits // 8
     end = quants + ROWS * spec.scale_nbytes
-    codes = flat[:, :, :quants].reshape(blocks, groups, -1, ROWS, 4)
-    if spec.bits == 4:
-        codes = np.stack([codes & 15, codes >> 4], axis=4)  # [block, group, chunk, row, half, 4]
-    # to [block, row, group, inputs of the group]
-    order = (0, 3, 1, 2, 4, 5) if spec.bits == 4 else (0, 3, 1, 2, 4)
-    values = codes.transpose(order).reshape(blocks, ROWS, groups, spec.group).astype(np.float32)
+    values = _codes_of(flat[:, :, :quants], spec).astype(np.float32)
     values -= spec.zero
     values *= _scales_of(flat[:, :, quants:end], spec)[..., None]
     if spec.minimum:
@@ -164,6 +159,23 @@ def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Flo
         values += centres[..., None]
         values *= units.view(np.float32).reshape(blocks, ROWS, 1, 1)
     return values.reshape(blocks * ROWS, -1)[:rows, :inputs]
+
+
+def _codes_of(quants: Bytes, spec: PackedFormat) -> Codes:
+    """[block, group, bytes] to [block, row, group, inputs of the group]."""
+    blocks, groups = quants.shape[:2]
+    words = quants.reshape(blocks, groups, -1, ROWS, 4)
+    if spec.bits == 8:
+        fields = words[..., None, :]
+    else:  # [block, group, word, row, field, 4]
+        lower = words[:, :, : spec.group // 8]
+        fields = np.stack([lower & 15, lower >> 4], axis=4)
+    codes = fields.transpose(0, 3, 1, 2, 4, 5).reshape(blocks, ROWS, groups, spec.group)
+    if spec.bits != 6:
+        return codes
+    upper = words[:, :, spec.group // 8 :]
+    fields = np.stack([upper >> shift & 3 for shift in (0, 2, 4, 6)], axis=4)
+    return codes | fields.transpose(0, 3, 1, 2, 4, 5).reshape(codes.shape) << np.uint8(4)
 
 
 def _scales_of(data: NDArray[np.uint8 | np.int8], spec: PackedFormat) -> Floats:

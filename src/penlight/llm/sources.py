@@ -19,30 +19,31 @@ from penlight.quantize.pack import PackedSource, in_blocks, pack
 
 __all__ = ["SCHEMES", "FloatSource", "KeptSource", "choose_formats", "weight_source"]
 
-Scheme = Literal["keep", "q4", "q8", "bf16", "f32"]
+Scheme = Literal["keep", "q4", "q6", "q8", "bf16", "f32"]
 SCHEMES: dict[str, str] = {
     "keep": "as the checkpoint has them: its own quantised values exactly, or its floats",
     "q4": "4 bits in groups of 32, scales and centres by least squared error",
+    "q6": "6 bits in groups of 16, scales by least squared error",
     "q8": "8 bits in groups of 32",
     "bf16": "bfloat16",
     "f32": "float32",
 }
-_FORMATS = {"q4": "q4g32c", "q8": "q8g32", "bf16": "bf16", "f32": "f32"}
+_FORMATS = {"q4": "q4g32c", "q6": "q6g16", "q8": "q8g32", "bf16": "bf16", "f32": "f32"}
 
-# What carries a GGML kind over exactly. Kinds of 5 and 6 bits take 8; the K kinds' scales are
+# What carries a GGML kind over exactly. Kinds of 5 bits take 6; the K kinds' scales are
 # products that only float32 holds (of 6 bits by fp16 of each 256 inputs, not of each row, so that
 # `q4g32c` cannot hold them). Activations of 16 bits, so that what is kept is the answers too.
 _KEPT = {
     "q4_0": "q4g32.a16",
     "q4_1": "q4g32m.a16",
-    "q5_0": "q8g32.a16",
-    "q5_1": "q8g32m.a16",
+    "q5_0": "q6g32.a16",
+    "q5_1": "q6g32m.a16",
     "q8_0": "q8g32.a16",
     "q2_k": "q4g16m.f32.a16",
     "q3_k": "q4g16.f32.a16",
     "q4_k": "q4g32m.f32.a16",
-    "q5_k": "q8g32m.f32.a16",
-    "q6_k": "q8g16.f32.a16",
+    "q5_k": "q6g32m.f32.a16",
+    "q6_k": "q6g16.f32.a16",
     "float64": "f32",
     "float32": "f32",
     "float16": "f16",

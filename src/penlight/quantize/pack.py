@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from typing import TypeVar
 
 import numpy as np
@@ -94,7 +95,7 @@ def exact_format(group: int, low: int, high: int, minimums: bool, wide: bool) ->
     with codes from ``low`` to ``high``; ``wide`` if scales are exact in float32 only. Add the
     format's ``zero`` to the codes to pack them. Raises `UnsupportedError` where there is none.
     """
-    for bits in (4, 8):
+    for bits in (4, 6, 8):
         text = f"q{bits}g{group}{'m' if minimums else ''}{'.f32' if wide else ''}"
         zero = PackedFormat.parse(text).zero
         if low + zero >= 0 and high + zero < 1 << bits:
@@ -178,11 +179,9 @@ def _pack_block(q: Quantized, spec: PackedFormat) -> Bytes:
     quants = ROWS * spec.group * spec.bits // 8
     # Codes past the last input or row have scale, minimum or activation zero: any code will do.
     full = _fill(q.codes, blocks * ROWS, groups * spec.group)
-    full = full.reshape(blocks, ROWS, groups, -1, 8 if spec.bits == 4 else 4)
-    if spec.bits == 4:
-        full = full[..., :4] | (full[..., 4:] << np.uint8(4))
+    words = _words_of(full.reshape(blocks, ROWS, groups, spec.group), spec)
     target = out[:, :, :quants].reshape(blocks, groups, -1, ROWS, 4)
-    quads = np.ascontiguousarray(full).view(np.uint32)[..., 0]  # four codes move as one
+    quads = np.ascontiguousarray(words).view(np.uint32)[..., 0]  # four bytes move as one
     out[:, :, :quants].view(np.uint32).reshape(target.shape[:-1])[...] = quads.transpose(0, 2, 3, 1)
     end = quants + ROWS * spec.scale_nbytes
     wide = np.float32 if spec.wide else np.float16
@@ -190,6 +189,20 @@ def _pack_block(q: Quantized, spec: PackedFormat) -> Bytes:
     if q.minimums is not None:
         out[:, :, end:] = _scale_bytes(q.minimums, blocks, np.int8 if spec.centred else wide)
     return whole.reshape(-1)
+
+
+def _words_of(codes: Codes, spec: PackedFormat) -> Codes:
+    """[block, row, group, inputs of the group] to the bytes of each row, [..., words, 4]."""
+    quads = codes.reshape(*codes.shape[:-1], -1, 4)
+    if spec.bits == 8:
+        return quads
+    lower = quads & np.uint8(15) if spec.bits == 6 else quads
+    lower = lower[..., ::2, :] | lower[..., 1::2, :] << np.uint8(4)
+    if spec.bits == 4:
+        return lower
+    upper = quads >> np.uint8(4)
+    fields = (upper[..., k::4, :] << np.uint8(2 * k) for k in range(4))
+    return np.concatenate([lower, reduce(np.bitwise_or, fields)], axis=-2)
 
 
 def _scale_bytes(scales: Floats, blocks: int, dtype: type[np.generic]) -> Bytes:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from penlight.edge.packed import Codes, Floats, PackedFormat
 from penlight.errors import UnsupportedError
 
-# What the largest weight of a group is mapped to, first guesses for the least-squares scale. -8
-# uses the whole range of a signed 4-bit code; the smaller ones clip the largest weight a little.
-_TARGETS_4_BIT = (-8.0, -7.0, -8.7, 7.4)
+# By bits, what the largest weight of a group is mapped to, first guesses for the least-squares
+# scale. -8 uses the whole range of a signed 4-bit code; -8.7 clips the largest weight a little.
+_TARGETS = {4: (-8.0, -7.0, -8.7, 7.4), 6: (-32.0, -31.0)}
 
 # First guesses for a group with a minimum: its codes span so much of its range, about its middle.
 _SPANS = (1.0, 0.88)
@@ -45,8 +45,8 @@ class Quantized(NamedTuple):
 def quantize_rows(values: Floats, format: PackedFormat) -> Quantized:
     """Quantise ``values`` [rows, inputs], inputs a multiple of the group.
 
-    With minimums or centres, or 4 bits: what a few steps of least squares find; 8 bits without:
-    from the largest magnitude. Raises `UnsupportedError` for values that are not finite.
+    With minimums or centres, or 4 or 6 bits: what a few steps of least squares find; 8 bits
+    without: from the largest magnitude. Raises `UnsupportedError` for values that are not finite.
     """
     rows, inputs = values.shape
     if inputs % format.group:
@@ -98,16 +98,17 @@ def _by_magnitude(grouped: Floats, format: PackedFormat) -> tuple[Codes, Floats]
 def _by_least_squares(grouped: Floats, format: PackedFormat) -> tuple[Codes, Floats]:
     """For fixed codes q the best scale is sum(xq) / sum(qq), and it removes sum(xq)^2 / sum(qq)
     of the squared error: take the first guess whose codes remove the most."""
+    half = 1 << (format.bits - 1)
     high, low = grouped.max(axis=1), grouped.min(axis=1)
     extreme = np.where(high > -low, high, low)  # with its sign
     codes = np.empty_like(grouped)
     best_scale = np.zeros(len(grouped), dtype=np.float32)
     best_gain = np.zeros(len(grouped), dtype=np.float32)
-    for target in _TARGETS_4_BIT:
+    for target in _TARGETS[format.bits]:
         inverse = _inverse(extreme / np.float32(target))
         np.multiply(grouped, inverse[:, None], out=codes)
         np.rint(codes, out=codes)
-        np.clip(codes, -8, 7, out=codes)
+        np.clip(codes, -half, half - 1, out=codes)
         product = np.einsum("ij,ij->i", grouped, codes)
         square = np.einsum("ij,ij->i", codes, codes)
         np.maximum(square, 1, out=square)
@@ -118,7 +119,7 @@ def _by_least_squares(grouped: Floats, format: PackedFormat) -> tuple[Codes, Flo
     scales = _stored(best_scale, format)
     np.multiply(grouped, _inverse(scales)[:, None], out=codes)
     np.rint(codes, out=codes)
-    np.clip(codes, -8, 7, out=codes)
+    np.clip(codes, -half, half - 1, out=codes)
     codes += format.zero
     return codes.astype(np.uint8), scales
 
@@ -167,7 +168,7 @@ class _Tile:
 
     def __init__(self, groups: Floats, space: Floats, rows: int, format: PackedFormat) -> None:
         self.format, self.rows = format, rows
-        self.top = np.float32(15 if format.bits == 4 else 127)
+        self.top = np.float32(127 if format.bits == 8 else (1 << format.bits) - 1)
         self.size = np.float32(format.group)
         self.x, self.codes = space  # [inputs of a group, groups]
         np.copyto(self.x, groups.T)
