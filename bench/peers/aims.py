@@ -74,10 +74,10 @@ def beside_peers(figures: Figures) -> Iterator[Reached]:
         for (model, threads), aim in values.items():
             nearest: tuple[float, str] | None = None
             for peer in CONTENDERS:
-                if not peer.beside or peer.name == "llamacpp-q4_1":
+                if model not in peer.beside or peer.name == "llamacpp-q4_1":
                     continue
                 theirs = figures.get(peer.name, model, threads, measure)
-                ours = figures.get(peer.beside, model, threads, measure)
+                ours = figures.get(peer.beside[model], model, threads, measure)
                 if theirs and ours:
                     detail = f"{ours.median:.0f} beside {theirs.median:.0f} of {peer.title}"
                     candidate = (ours.median / theirs.median, detail)

@@ -6,8 +6,8 @@ What a file holds was read from files that these commands made.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from checkpoints import BEGIN, END, gguf_file
@@ -26,7 +26,8 @@ class Contender:
     """An engine with one form of the models.
 
     engine: the driver's name. flags: of the driver. file_of: whose file it runs, if not its own.
-    beside: which form of ours has no fewer bits, in body and head, and is compared with it.
+    beside: by model, which form of ours has no fewer bits, in body and head, and is compared with
+    it.
     depth: whether its file and driver reach position 4,000. holds: how its file stores the weights
     of the body, and those of embedding and head.
     """
@@ -37,7 +38,7 @@ class Contender:
     models: tuple[str, ...] = BOTH
     flags: tuple[str, ...] = ()
     file_of: str = ""
-    beside: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
     depth: bool = True
     holds: tuple[str, str] = ("", "")
 
@@ -92,6 +93,7 @@ def meta_checkpoint(model: str) -> Path:
 
 _FLAGS = {
     "penlight-keep": ("--quant", "keep"),
+    "penlight-q4-q6": ("--quant", "q4", "--embedding-quant", "q6"),
     "penlight-q4-q8": ("--quant", "q4", "--embedding-quant", "q8"),
     "penlight-q4-q4": ("--quant", "q4", "--embedding-quant", "q4"),
     "penlight-int8-cache": ("--quant", "q4", "--embedding-quant", "q4", "--cache", "int8"),
@@ -157,8 +159,11 @@ def _openvino(it: Contender, model: str) -> list[Command]:
 
 
 SMOLLM2 = ("smollm2",)
+BESIDE_4 = dict.fromkeys(BOTH, "penlight-q4-q4")
+BESIDE_8 = dict.fromkeys(BOTH, "penlight-q4-q8")
 # What files hold, with bits a weight. Ours add 64 bits a row to OURS_4.
 OURS_4 = "4.5: 4, and 8-bit scale and centre of 32"
+OURS_6 = "7.0: 6, and 16-bit scale of 16"
 OURS_8 = "8.5: 8, and 16-bit scale of 32"
 GGML_4 = "4.5: 4, and 16-bit scale of 32"
 GGML_41 = "5.0: 4, and 16-bit scale and minimum of 32"
@@ -166,6 +171,13 @@ ONNX_4 = "5.0: 4, and 32-bit scale of 32"
 CONTENDERS: Sequence[Contender] = (
     Contender(
         "penlight-q4-q4", "Penlight `q4`, 4-bit head", "penlight", holds=(OURS_4, OURS_4 + "; tied")
+    ),
+    Contender(
+        "penlight-q4-q6",
+        "Penlight `q4`, 6-bit head",
+        "penlight",
+        ("llama1b",),
+        holds=(OURS_4, OURS_6 + "; tied"),
     ),
     Contender(
         "penlight-q4-q8", "Penlight `q4`, 8-bit head", "penlight", holds=(OURS_4, OURS_8 + "; tied")
@@ -197,7 +209,7 @@ CONTENDERS: Sequence[Contender] = (
         "executorch",
         "ExecuTorch XNNPACK 8da4w",
         "executorch",
-        beside="penlight-q4-q4",
+        beside=BESIDE_4,
         depth=False,
         holds=(GGML_4, "embedding 8 a row; head 4.5, as the body"),
     ),
@@ -205,7 +217,7 @@ CONTENDERS: Sequence[Contender] = (
         "llamacpp-q4_0",
         "llama.cpp Q4_0",
         "llamacpp",
-        beside="penlight-q4-q8",
+        beside={"smollm2": "penlight-q4-q8", "llama1b": "penlight-q4-q6"},
         holds=(GGML_4, "135M: 8.5, Q8_0; 1B: 6.6, Q6_K; tied"),
     ),
     Contender(
@@ -213,21 +225,21 @@ CONTENDERS: Sequence[Contender] = (
         "llama.cpp, the Q4_1 file as shipped",
         "llamacpp",
         SMOLLM2,
-        beside="penlight-keep",
+        beside={"smollm2": "penlight-keep"},
         holds=(GGML_41, "8.5, Q8_0; tied"),
     ),
     Contender(
         "onnxruntime",
         "ONNX Runtime GenAI int4",
         "onnxruntime",
-        beside="penlight-q4-q4",
+        beside=BESIDE_4,
         holds=(ONNX_4, ONNX_4 + "; tied"),
     ),
     Contender(
         "openvino",
         "OpenVINO GenAI int4",
         "openvino",
-        beside="penlight-q4-q8",
+        beside=BESIDE_8,
         holds=(GGML_4, "8, and 16-bit scale of a row; tied"),
     ),
     Contender(
@@ -236,7 +248,7 @@ CONTENDERS: Sequence[Contender] = (
         "openvino",
         flags=("--stateful",),
         file_of="openvino",
-        beside="penlight-q4-q8",
+        beside=BESIDE_8,
     ),
     Contender(
         "openvino-gguf",
@@ -244,7 +256,7 @@ CONTENDERS: Sequence[Contender] = (
         "openvino",
         SMOLLM2,
         file_of="llamacpp-q4_0",
-        beside="penlight-q4-q8",
+        beside=BESIDE_8,
     ),
 )
 BY_NAME = {contender.name: contender for contender in CONTENDERS}

@@ -223,7 +223,7 @@ def speed_section(model: str, figures: Figures) -> Iterator[str]:
     yield table(
         ("", "prefill 512", "prefill 128", "decode 128", "GB/s beside", "compared with"),
         (
-            (it.title, *(both(it, name) for name in measures), compared(it))
+            (it.title, *(both(it, name) for name in measures), compared(it, model))
             for it in chosen
         ),
     )  # fmt: skip
@@ -248,8 +248,8 @@ def speed_section(model: str, figures: Figures) -> Iterator[str]:
     )
 
 
-def compared(it: Contender) -> str:
-    return BY_NAME[it.beside].title if it.beside else ""
+def compared(it: Contender, model: str) -> str:
+    return BY_NAME[it.beside[model]].title if model in it.beside else ""
 
 
 def ratios(
@@ -258,7 +258,7 @@ def ratios(
     """Ours to theirs, or theirs to ours, for each number of threads."""
     texts = []
     for threads in figures.threads():
-        ours = figures.get(peer.beside, model, threads, name)
+        ours = figures.get(peer.beside[model], model, threads, name)
         theirs = figures.get(peer.name, model, threads, name)
         if ours and theirs:
             ratio = ours.median / theirs.median

@@ -118,7 +118,10 @@ def test_an_aim_knows_its_direction(value: float, at_most: bool, missed: bool) -
 def test_every_peer_is_compared_with_one_of_ours() -> None:
     for contender in CONTENDERS:
         assert contender.ours != bool(contender.beside)
-        assert contender.ours or BY_NAME[contender.beside].ours
+        for model in () if contender.ours else contender.models:
+            ours = BY_NAME[contender.beside[model]]
+            assert ours.ours
+            assert model in ours.models
         assert not contender.file_of or contender.file_of in BY_NAME
 
 
