@@ -16,7 +16,10 @@ bool parse_packed(std::string_view text, PackedFormat* format) {
     f.bits = take("q4") ? 4 : take("q6") ? 6 : take("q8") ? 8 : 0;
     f.group = take("g32") ? 32 : take("g16") ? 16 : 0;
     f.minimum = take("m");
-    if (take(".f32")) f.scale_size = 4;
+    if (take(".f32"))
+        f.scale_size = 4;
+    else if (take(".k"))
+        f.scale_size = 1, f.runs = true;
     if (take(".a16")) f.planes = 2;
     if (f.bits == 0 || f.group == 0 || !text.empty()) return false;
     *format = f;
@@ -26,7 +29,7 @@ bool parse_packed(std::string_view text, PackedFormat* format) {
 int64_t PackedFormat::nbytes(int64_t rows, int64_t inputs) const {
     int64_t block, total;
     if (rows < 0 || inputs < 0 || __builtin_mul_overflow(groups(inputs), group_bytes(), &block) ||
-        __builtin_add_overflow(block, head_bytes(), &block) ||
+        __builtin_add_overflow(block, head_bytes(inputs), &block) ||
         __builtin_mul_overflow(rows / packed_rows + (rows % packed_rows != 0), block, &total))
         return -1;
     return total;

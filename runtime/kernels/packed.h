@@ -4,9 +4,10 @@
 //   if (!parse_packed("q4g32", &f)) ...            // 4 bits, groups of 32 inputs, fp16 scales
 //   int64_t bytes = f.nbytes(rows, inputs);        // -1 on overflow
 //
-// Formats: q<bits>g<group>[m][.f32][.a16] with bits 4, 6 or 8 and group 16 or 32; "m" adds a
-// minimum to each group; scales and minimums are fp16, or fp32 with ".f32". q4g32c: with a centre
-// in each group; scales and centres are bytes. And f32, f16, bf16.
+// Formats: q<bits>g<group>[m][.f32|.k][.a16] with bits 4, 6 or 8 and group 16 or 32; "m" adds a
+// minimum to each group; scales and minimums are fp16, or fp32 with ".f32"; with ".k", as in GGUF's
+// K kinds, they are bytes, in units that 256 inputs of a row share. q4g32c: with a centre in each
+// group; scales and centres are bytes. And f32, f16, bf16.
 //
 // Activations that meet quantised weights are rounded, by groups of the same size, to q * s. With
 // weights of 6 or 8 bits s makes the largest |q| 127. With weights of 4 bits it is the least power
@@ -27,13 +28,14 @@
 //
 // Rows (outputs) come in blocks of 32, the last one filled up; inputs are filled up to whole
 // groups. Fillers have the value zero. A block of a quantised format is
-//     units    [32 rows]       of q4g32c: fp32
+//     units    [32 rows]       of q4g32c: fp32; with ".k" [1 or 2][runs of 256 inputs][32 rows]:
+//                              fp16 of scales, then of minimums
 //     shifts   [32 rows]       of q4g32c: int32, 0 to 7
 // then for each group of inputs
 //     quants   [group * bits / 32][32 rows][4 bytes]; of 6 bits the lower four of all, as of 4
 //              bits, then the upper two
-//     scales   [32 rows]       of q4g32c: uint8
-//     minimums [32 rows]       with "m"; of q4g32c, centres: int8
+//     scales   [32 rows]       of q4g32c: uint8; with ".k": int8
+//     minimums [32 rows]       with "m"; of q4g32c, centres: int8; with ".k": int8
 // where the four bytes of a row hold, for 8 bits, inputs 4c .. 4c+3, and for 4 bits, in their low
 // nibbles inputs 8c .. 8c+3 and in their high nibbles inputs 8c+4 .. 8c+7 (c: the first index); for
 // upper bits, in bits 2k and 2k+1 those of inputs 16c+4k .. 16c+4k+3.
@@ -48,17 +50,19 @@
 namespace penlight::kernels {
 
 inline constexpr int64_t packed_rows = 32;
+inline constexpr int64_t packed_run = 256;  // inputs that share a unit with ".k"
 
 struct PackedFormat {
     int bits;   // 4, 6 or 8; 16 or 32 for float formats
     int group;  // inputs that share a scale; 1 for float formats
     bool minimum;
-    int scale_size;  // bytes of a scale, minimum or centre: 1, 2 or 4; 0 for float formats
-    int32_t dtype;   // of a float format, else PENLIGHT_UINT8
-    int planes;      // int8 numbers of an activation: 1, or 2 with ".a16"
+    int scale_size;     // bytes of a scale, minimum or centre: 1, 2 or 4; 0 for float formats
+    int32_t dtype;      // of a float format, else PENLIGHT_UINT8
+    int planes;         // int8 numbers of an activation: 1, or 2 with ".a16"
+    bool runs = false;  // ".k": scales are bytes in units of packed_run inputs
 
     bool quantized() const { return dtype == PENLIGHT_UINT8; }
-    bool centred() const { return scale_size == 1; }  // q4g32c
+    bool centred() const { return scale_size == 1 && !runs; }  // q4g32c
     int zero() const { return bits == 8 ? 128 : minimum ? 0 : 1 << (bits - 1); }
     int64_t groups(int64_t inputs) const { return inputs / group + (inputs % group != 0); }
     int64_t quant_bytes() const { return packed_rows * group * bits / 8; }
@@ -66,9 +70,15 @@ struct PackedFormat {
     int64_t group_bytes() const {
         return quant_bytes() + scale_bytes() * (minimum || centred() ? 2 : 1);
     }
-    int64_t head_bytes() const { return centred() ? 2 * packed_rows * 4 : 0; }
+    // Of the units of scales, as many again of those of minimums.
+    int64_t unit_bytes(int64_t inputs) const {
+        return (inputs / packed_run + (inputs % packed_run != 0)) * packed_rows * 2;
+    }
+    int64_t head_bytes(int64_t inputs) const {
+        return centred() ? 2 * packed_rows * 4 : runs ? unit_bytes(inputs) * (minimum ? 2 : 1) : 0;
+    }
     int64_t block_bytes(int64_t inputs) const {
-        return head_bytes() + groups(inputs) * group_bytes();
+        return head_bytes(inputs) + groups(inputs) * group_bytes();
     }
     // How products are made: 0 from one plane, 1 from two, 2 from pairs of groups.
     int kind() const { return centred() ? 2 : planes == 2; }

@@ -68,7 +68,7 @@ void centred_tile(const PackedProduct& p, const uint8_t* block, int64_t row, con
         for (int t = 0; t < T; t++) sum[v / step][t][v % step] = vzero();
     }
     const std::byte* x = tile;
-    const uint8_t* quants = block + p.format.head_bytes();
+    const uint8_t* quants = block + p.format.head_bytes(p.inputs);
     const bool ask = row == 0 && p.prefetch;
     const uint8_t* next_block = asked_by(p, row, tile, quants);
     for (int64_t left = p.format.groups(p.inputs); left > 0; left -= 2) {

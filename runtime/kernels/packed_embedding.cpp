@@ -7,9 +7,11 @@
 namespace penlight::kernels {
 namespace {
 
-float load_scale(const uint8_t* p, int size, int64_t i) {
+// A scale or a minimum; units: of its run of inputs, where there are any.
+float load_scale(const uint8_t* p, int size, int64_t i, const uint8_t* units) {
     if (size == 4) return reinterpret_cast<const float*>(p)[i];
-    return half_to_float(reinterpret_cast<const uint16_t*>(p)[i]);
+    if (size == 2) return half_to_float(reinterpret_cast<const uint16_t*>(p)[i]);
+    return static_cast<float>(reinterpret_cast<const int8_t*>(p)[i]) * load_scale(units, 2, i, p);
 }
 
 // The code of input i of a group.
@@ -42,7 +44,7 @@ void unpack_row(const PackedFormat& f, const uint8_t* block, int64_t row, int64_
         return;
     }
     const float zero = static_cast<float>(f.zero());
-    const uint8_t* group = block + f.head_bytes();
+    const uint8_t* group = block + f.head_bytes(inputs);
     for (int64_t first = 0; first < inputs; first += f.group, group += f.group_bytes()) {
         const int64_t count = std::min<int64_t>(f.group, inputs - first);
         if (f.centred()) {
@@ -50,9 +52,11 @@ void unpack_row(const PackedFormat& f, const uint8_t* block, int64_t row, int64_
             continue;
         }
         const uint8_t* scales = group + f.quant_bytes();
-        const float scale = load_scale(scales, f.scale_size, row);
-        const float minimum =
-            f.minimum ? load_scale(scales + f.scale_bytes(), f.scale_size, row) : 0;
+        const uint8_t* units = block + first / packed_run * packed_rows * 2;
+        const float scale = load_scale(scales, f.scale_size, row, units);
+        const float minimum = f.minimum ? load_scale(scales + f.scale_bytes(), f.scale_size, row,
+                                                     units + f.unit_bytes(inputs))
+                                        : 0;
         for (int64_t i = 0; i < count; i++) {
             // A statement of its own, so that no compiler fuses the product and the sum.
             const float product = scale * (static_cast<float>(code_at(f, group, row, i)) - zero);

@@ -52,7 +52,7 @@ void expand_block(const PackedProduct& p, const uint8_t* block) {
     const int64_t groups = p.format.groups(p.inputs), group_bytes = p.format.group_bytes();
     const float* units = reinterpret_cast<const float*>(block);
     const int32_t* shifts = reinterpret_cast<const int32_t*>(block) + packed_rows;
-    const uint8_t* quants = block + p.format.head_bytes();
+    const uint8_t* quants = block + p.format.head_bytes(p.inputs);
     const uint8_t* scales = quants + p.format.quant_bytes();
     uint8_t* to = reinterpret_cast<uint8_t*>(p.expanded);
     for (int64_t g = 0; g < groups; g += run_groups) {

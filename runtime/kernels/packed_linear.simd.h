@@ -4,6 +4,7 @@
 // together, so a token's result does not depend on its neighbours; only whether q4g32c is met as it
 // is or as bytes (packed_expand.simd.h) depends on how many tokens a call has.
 using kernels::packed_rows;
+using kernels::packed_run;
 using kernels::PackedFormat;
 using kernels::PackedProduct;
 
@@ -41,22 +42,25 @@ int64_t rows_of(const PackedProduct& p, int64_t index, int64_t tokens) {
 
 #include "packed_dots.simd.h"
 
-// scales or minimums of `lanes` rows, of numbers of `size` bytes
-PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row) {
+// scales or minimums of `lanes` rows, of numbers of `size` bytes; of one byte: times units
+PENLIGHT_INLINE V scale_at(const uint8_t* scales, int size, int64_t row, const uint8_t* units) {
     if (size == 4) return vload(reinterpret_cast<const float*>(scales) + row);
-    return vload_half(reinterpret_cast<const uint16_t*>(scales) + row);
+    if (size == 2) return vload_half(reinterpret_cast<const uint16_t*>(scales) + row);
+    const V unit = vload_half(reinterpret_cast<const uint16_t*>(units) + row);
+    return vmul(vload_int8(reinterpret_cast<const int8_t*>(scales) + row), unit);
 }
 
 #include "packed_centred.simd.h"
 #include "packed_expand.simd.h"
 
-// low[t][v] += the minimums of one group, of `size` bytes, times the sums of T tokens
+// low[t][v] += the minimums of one group, from `row` on, times the sums of T tokens
 template <int T, int Vectors>
-PENLIGHT_INLINE void add_minimums(const uint8_t* minimums, int size, const float* scaled_sum,
+PENLIGHT_INLINE void add_minimums(const uint8_t* minimums, int size, int64_t row,
+                                  const uint8_t* units, const float* scaled_sum,
                                   V (&low)[T][Vectors]) {
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; v++) {
-        V m = scale_at(minimums, size, v * lanes);
+        V m = scale_at(minimums, size, row + v * lanes, units);
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++) low[t][v] = vfma(m, vset(scaled_sum[t]), low[t][v]);
     }
@@ -73,8 +77,11 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     constexpr int64_t record_bytes = T * (Planes * Group + 12);
     const int scale_size = f.scale_size;
     const bool minimum = f.minimum;
-    const uint8_t* quants = block;
-    const uint8_t* minimums = quants + quant_bytes + f.scale_bytes() + row * scale_size;
+    const uint8_t* quants = block + f.head_bytes(p.inputs);
+    const uint8_t* minimums = quants + quant_bytes + f.scale_bytes();
+    const uint8_t* units_of_minimums = block + f.unit_bytes(p.inputs);
+    // Of group g: where the units of its run lie.
+    const auto units_at = [](int64_t g) { return g * Group / packed_run * packed_rows * 2; };
     const uint8_t* next_block = asked_by(p, row, tile, quants);
     const std::byte* x = tile;
     // Minimums are met on the way where registers are enough, else on a second one.
@@ -101,7 +108,7 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
         dot_columns<Bits, Group, Planes * T, false>(p, quants + row * 4, columns, acc);
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            V w = scale_at(quants + quant_bytes, scale_size, row + v * lanes);
+            V w = scale_at(quants + quant_bytes, scale_size, row + v * lanes, block + units_at(g));
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) {
                 I whole = acc[t][v];
@@ -112,12 +119,13 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
             }
         }
         if (one_way && minimum)
-            add_minimums<T>(minimums + g * group_bytes, scale_size, scale + 2 * T, low);
+            add_minimums<T>(minimums + g * group_bytes, scale_size, row,
+                            units_of_minimums + units_at(g), scale + 2 * T, low);
     }
     x = tile + T * (Planes * Group + 8);  // the scaled sums
     for (int64_t g = one_way || !minimum ? groups : 0; g < groups; g++, x += record_bytes)
-        add_minimums<T>(minimums + g * group_bytes, scale_size, reinterpret_cast<const float*>(x),
-                        low);
+        add_minimums<T>(minimums + g * group_bytes, scale_size, row,
+                        units_of_minimums + units_at(g), reinterpret_cast<const float*>(x), low);
     for (int t = 0; t < T; t++)
         for (int v = 0; v < vectors; v++)
             vstore(out + (t * vectors + v) * lanes, vadd(sum[t][v], low[t][v]));

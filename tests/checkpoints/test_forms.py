@@ -127,6 +127,15 @@ def test_quantised_values_are_exactly_those_of_the_file(kind: str, tmp_path: Pat
         if raw.minimums is not None:
             rebuilt = rebuilt + np.repeat(raw.minimums, raw.group, 1)
         assert np.array_equal(rebuilt, expected[3:11])
+        assert (raw.factors is not None) == kind.endswith("_K")
+        if raw.factors is not None:
+            units = raw.factors.units.reshape(8, -1, 2, 1).repeat(columns // raw.group, axis=3)
+            for at, (numbers, product) in enumerate(
+                [(raw.factors.scales, raw.scales), (raw.factors.minimums, raw.minimums)]
+            ):
+                if numbers is not None:
+                    assert np.array_equal(numbers, np.rint(numbers).clip(-128, 127))
+                    assert np.array_equal(units[:, at].reshape(8, -1) * numbers, product)
 
 
 def test_float_tensors_are_read_in_any_stored_precision(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import torch
 from harness import refuse_op, run_op
 
 import penlight.edge.ops  # noqa: F401  (registers torch.ops.penlight)
-from penlight.quantize import pack, pack_values
+from penlight.quantize import PackedFormat, pack, pack_values
 
 FORMATS = ["q4g32", "q4g32m", "q4g16.f32", "q4g16m.f32", "q8g32", "q8g32m", "q8g16m.f32", "q8g16",
            "q6g32", "q6g16", "q6g32m.a16", "q6g32m.f32", "q6g16.f32.a16",
            "q4g32.a16", "q4g32m.a16", "q8g32.a16", "q8g16m.f32.a16", "q4g16.a16",
+           "q4g32m.k.a16", "q6g32m.k", "q6g16.k.a16", "q4g16.k.a16",
            "q4g32c", "bf16", "f16", "f32"]  # fmt: skip
 
 
@@ -24,7 +25,20 @@ def sample(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def packed(weight: torch.Tensor, format: str) -> torch.Tensor:
+    if PackedFormat.parse(format).runs:
+        return torch.from_numpy(kept(*weight.shape, format))
     return torch.from_numpy(np.array(pack_values(weight.numpy(), format)))
+
+
+def kept(rows: int, inputs: int, format: str) -> np.ndarray:
+    """Any weights of a format that floats are not rounded to, of about unit size."""
+    spec, rng = PackedFormat.parse(format), np.random.default_rng(rows)
+    width = spec.groups(inputs) * spec.group
+    codes = rng.integers(0, 1 << spec.bits, (rows, width), dtype=np.uint8)
+    scales, lows = rng.integers(-32, 64, (2, rows, spec.groups(inputs))).astype(np.float32)
+    units = rng.uniform(0.5, 1, (rows, spec.units(width))).astype(np.float16) / 2**spec.bits / 16
+    data = pack(codes, scales, lows if spec.minimum else None, format, units.astype(np.float32))
+    return np.frombuffer(b"".join(data), np.uint8).copy()
 
 
 # tokens, inputs, outputs: one block and parts of one, filled-up inputs, whole and partial tiles,

@@ -11,7 +11,6 @@ from penlight.errors import UnsupportedError
 from penlight.quantize import (
     PackedFormat,
     PackedSource,
-    exact_format,
     pack,
     pack_values,
     quantize_rows,
@@ -20,6 +19,7 @@ from penlight.quantize import (
 
 QUANTISED = [f"q{b}g{g}{w}" for b in (4, 6, 8) for g in (16, 32)
              for w in ("", ".f32", "m", "m.f32")] + ["q4g32c"]  # fmt: skip
+KEPT = ["q4g32m.k", "q4g16.k", "q6g32m.k", "q6g16.k", "q8g16m.k"]  # what no float is rounded to
 
 
 def weights(rows: int, inputs: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def weights(rows: int, inputs: int) -> np.ndarray:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(QUANTISED), st.integers(1, 70), st.integers(1, 5))
+@given(st.sampled_from(QUANTISED + KEPT), st.integers(1, 70), st.integers(1, 20))
 def test_codes_and_scales_come_back(text: str, rows: int, groups: int) -> None:
     spec, random = PackedFormat.parse(text), np.random.default_rng(rows)
     codes = random.integers(0, 1 << spec.bits, (rows, groups * spec.group), dtype=np.uint8)
@@ -38,15 +38,22 @@ def test_codes_and_scales_come_back(text: str, rows: int, groups: int) -> None:
         lows = random.integers(-128, 128, (rows, groups)).astype(np.float32)
         units = random.standard_normal(rows, np.float32)
         shifts = random.integers(0, 8, rows, np.int32)
+    of_scale = of_low = np.ones((rows, groups), np.float32)
+    if spec.runs:
+        scales, lows = random.integers(-128, 128, (2, rows, groups)).astype(np.float32)
+        units = random.standard_normal((rows, spec.units(codes.shape[1]))).astype(np.float16)
+        units = units.astype(np.float32)
+        by_run = np.repeat(units.reshape(rows, 1 + spec.minimum, -1), 256 // spec.group, axis=2)
+        of_scale, of_low = by_run[:, 0, :groups], by_run[:, -1, :groups]
     both = spec.minimum or spec.centred
     data = b"".join(pack(codes, scales, lows if both else None, text, units, shifts))
     assert len(data) == spec.nbytes(rows, codes.shape[1])
     if shifts is not None:
         lows = lows * np.exp2(shifts, dtype=np.float32)[:, None]
-    values = (codes.astype(np.float32) - spec.zero) * np.repeat(scales, spec.group, 1)
+    values = (codes.astype(np.float32) - spec.zero) * np.repeat(scales * of_scale, spec.group, 1)
     if both:
-        values += np.repeat(lows, spec.group, 1)
-    if units is not None:
+        values += np.repeat(lows * of_low, spec.group, 1)
+    if spec.centred and units is not None:
         values *= units[:, None]
     np.testing.assert_array_equal(unpack(data, text, rows, codes.shape[1]), values)
 
@@ -137,26 +144,6 @@ def test_zero_and_constant_groups_are_kept() -> None:
         np.testing.assert_allclose(back[2], -0.5, rtol=1e-2)
 
 
-def test_every_gguf_kind_has_an_exact_format() -> None:
-    """group, lowest and highest code, minimums, float32 scales of the kinds that GGUF knows."""
-    kinds = {
-        (32, -8, 7, False, False): "q4g32",  # Q4_0
-        (32, 0, 15, True, False): "q4g32m",  # Q4_1
-        (32, -16, 15, False, False): "q6g32",  # Q5_0
-        (32, 0, 31, True, False): "q6g32m",  # Q5_1
-        (32, -128, 127, False, False): "q8g32",  # Q8_0
-        (16, 0, 3, True, True): "q4g16m.f32",  # Q2_K
-        (16, -4, 3, False, True): "q4g16.f32",  # Q3_K
-        (32, 0, 15, True, True): "q4g32m.f32",  # Q4_K
-        (32, 0, 31, True, True): "q6g32m.f32",  # Q5_K
-        (16, -32, 31, False, True): "q6g16.f32",  # Q6_K
-    }
-    for kind, text in kinds.items():
-        assert exact_format(*kind) == text
-    with pytest.raises(UnsupportedError, match="8 bits"):
-        exact_format(32, -200, 200, False, False)
-
-
 def test_bad_input_is_one_clear_error() -> None:
     unknown = ("", "q5g32", "q4g64", "q4g32mm", "q4g32.f16", "Q4G32", "q4g32.a8", "q4g32.a16.f32")
     for text in unknown:
@@ -192,5 +179,9 @@ def test_bad_input_is_one_clear_error() -> None:
             list(pack(codes, ones, ones, "q4g32c", *wrong))
     with pytest.raises(UnsupportedError, match="minimums"):
         list(pack(codes, ones, None, "q4g32c", units, shifts))
+    with pytest.raises(UnsupportedError, match=r"units \[32, 2\] and no shifts"):
+        list(pack(codes, ones, ones, "q4g32m.k", units))
+    with pytest.raises(UnsupportedError, match="only holds what GGUF files bring"):
+        pack_values(weights(32, 32), "q4g32m.k")
     with pytest.raises(UnsupportedError, match="no units"):
         list(pack(codes, ones, ones, "q4g32m", units, shifts))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,14 +43,26 @@ BLOCKS: dict[str, tuple[int, int]] = {
 }
 
 
+class Factors(NamedTuple):
+    """What the scales and minimums of a K kind are products of.
+
+    units: exact in float16, float32 [rows, blocks], or [rows, 2 * blocks] with those of minimums
+    behind those of scales. scales, minimums: whole numbers within int8, float32 [rows, groups].
+    """
+
+    units: Floats
+    scales: Floats
+    minimums: Floats | None
+
+
 @dataclass(frozen=True)
 class Quantised:
     """Rows of integers; a value is ``code * scale + minimum`` of its group, in float32.
 
     codes: int8 [rows, columns], within ``low`` to ``high``. scales: float32 [rows, groups].
     minimums: float32 [rows, groups], or None for symmetric kinds. group: columns per group.
-    Scales of the 32-value kinds are exact in float16; those of the K kinds are the product of a
-    float16 and a small integer, exact in float32 only.
+    Scales of the 32-value kinds are exact in float16; those of the K kinds are products, exact in
+    float32 only, whose factors are kept beside them.
     """
 
     codes: npt.NDArray[np.int8]
@@ -58,6 +71,7 @@ class Quantised:
     group: int
     low: int
     high: int
+    factors: Factors | None = None
 
     def dequantise(self) -> Floats:
         """float32 [rows, columns]."""
@@ -75,23 +89,41 @@ def unpack(raw: Bytes, kind: str) -> Quantised:
     blocks = np.ascontiguousarray(raw).reshape(-1, BLOCKS[kind][1])  # [blocks, bytes]
     group, low, high, take_apart = _KINDS[kind]
     with np.errstate(invalid="ignore"):  # a damaged scale may be infinite; times zero it is NaN
-        codes, scales, minimums = take_apart(blocks)
-    return Quantised(
-        codes.reshape(rows, -1),
-        scales.reshape(rows, -1),
-        None if minimums is None else minimums.reshape(rows, -1),
-        group,
-        low,
-        high,
-    )
+        codes, unit, low_unit, whole_scales, whole_lows = take_apart(blocks)
+        scales = unit if whole_scales is None else unit * whole_scales
+        lows = low_unit
+        if low_unit is not None and whole_lows is not None:
+            lows = low_unit * whole_lows
+
+    def by_row(numbers: Floats | None) -> Floats | None:
+        return None if numbers is None else numbers.reshape(rows, -1)
+
+    factors = None
+    if whole_scales is not None:
+        units = [each.reshape(rows, -1) for each in (unit, low_unit) if each is not None]
+        factors = Factors(np.hstack(units), whole_scales.reshape(rows, -1), by_row(whole_lows))
+    codes, scales = codes.reshape(rows, -1), scales.reshape(rows, -1)
+    return Quantised(codes, scales, by_row(lows), group, low, high, factors)
 
 
-_Parts = tuple[npt.NDArray[np.int8], Floats, Floats | None]
+class _Parts(NamedTuple):
+    """Of blocks: codes [blocks, values], and the rest float32 [blocks, 1] or [blocks, groups]. A
+    scale is a unit times a whole number, or the unit itself; a minimum likewise."""
+
+    codes: npt.NDArray[np.int8]
+    unit: Floats
+    low_unit: Floats | None = None
+    scales: Floats | None = None
+    lows: Floats | None = None
 
 
 def _half(blocks: Bytes, at: int) -> Floats:
     """The float16 at a byte of each block, float32 [blocks, 1]."""
     return np.ascontiguousarray(blocks[:, at : at + 2]).view("<f2").astype(np.float32)
+
+
+def _floats(numbers: npt.NDArray[np.integer[Any]]) -> Floats:
+    return numbers.astype(np.float32)
 
 
 def _bits(packed: Bytes, width: int, shifts: list[int]) -> Bytes:
@@ -110,11 +142,11 @@ def _signed(codes: Bytes, zero: int) -> npt.NDArray[np.int8]:
 
 
 def _q4_0(b: Bytes) -> _Parts:
-    return _signed(_bits(b[:, 2:], 16, [0, 4]), 8), _half(b, 0), None
+    return _Parts(_signed(_bits(b[:, 2:], 16, [0, 4]), 8), _half(b, 0))
 
 
 def _q4_1(b: Bytes) -> _Parts:
-    return _signed(_bits(b[:, 4:], 16, [0, 4]), 0), _half(b, 0), _half(b, 2)
+    return _Parts(_signed(_bits(b[:, 4:], 16, [0, 4]), 0), _half(b, 0), _half(b, 2))
 
 
 def _high_bits(packed: Bytes) -> Bytes:
@@ -124,23 +156,22 @@ def _high_bits(packed: Bytes) -> Bytes:
 
 def _q5_0(b: Bytes) -> _Parts:
     codes = _bits(b[:, 6:], 16, [0, 4]) | _high_bits(b[:, 2:6])
-    return _signed(codes, 16), _half(b, 0), None
+    return _Parts(_signed(codes, 16), _half(b, 0))
 
 
 def _q5_1(b: Bytes) -> _Parts:
     codes = _bits(b[:, 8:], 16, [0, 4]) | _high_bits(b[:, 4:8])
-    return _signed(codes, 0), _half(b, 0), _half(b, 2)
+    return _Parts(_signed(codes, 0), _half(b, 0), _half(b, 2))
 
 
 def _q8_0(b: Bytes) -> _Parts:
-    return np.ascontiguousarray(b[:, 2:]).view(np.int8), _half(b, 0), None
+    return _Parts(np.ascontiguousarray(b[:, 2:]).view(np.int8), _half(b, 0))
 
 
 def _q2_k(b: Bytes) -> _Parts:
     codes = _bits(b[:, 16:80], 32, [0, 2, 4, 6])
-    scales = _half(b, 80) * (b[:, :16] & 15).astype(np.float32)
-    minimums = -(_half(b, 82) * (b[:, :16] >> 4).astype(np.float32))
-    return _signed(codes, 0), scales, minimums
+    scales, lows = b[:, :16] & 15, b[:, :16] >> 4
+    return _Parts(_signed(codes, 0), _half(b, 80), -_half(b, 82), _floats(scales), _floats(lows))
 
 
 def _q3_k(b: Bytes) -> _Parts:
@@ -149,30 +180,30 @@ def _q3_k(b: Bytes) -> _Parts:
     packed = b[:, 96:108]
     scales = _bits(packed[:, :8], 8, [0, 4]) | _bits(packed[:, 8:], 4, [0, 2, 4, 6]) << np.uint8(4)
     codes = low | high << np.uint8(2)  # a set high bit means: no 4 to subtract
-    return _signed(codes, 4), _half(b, 108) * _signed(scales, 32).astype(np.float32), None
+    return _Parts(_signed(codes, 4), _half(b, 108), scales=_floats(_signed(scales, 32)))
 
 
-def _scales_and_minimums(b: Bytes) -> tuple[Floats, Floats]:
-    """Those of q4_k and q5_k, float32 [blocks, 8] each: 6-bit integers times d and dmin."""
+def _q4_or_5(codes: npt.NDArray[np.int8], b: Bytes) -> _Parts:
+    """Of q4_k and q5_k: 8 scales and 8 minimums in a block, 6-bit integers times d and dmin."""
     first, second, third = b[:, 4:8], b[:, 8:12], b[:, 12:16]
     scales = np.hstack([first & 63, third & 15 | first >> 6 << 4])
-    minimums = np.hstack([second & 63, third >> 4 | second >> 6 << 4])
-    return _half(b, 0) * scales.astype(np.float32), -(_half(b, 2) * minimums.astype(np.float32))
+    lows = np.hstack([second & 63, third >> 4 | second >> 6 << 4])
+    return _Parts(codes, _half(b, 0), -_half(b, 2), _floats(scales), _floats(lows))
 
 
 def _q4_k(b: Bytes) -> _Parts:
-    return _signed(_bits(b[:, 16:], 32, [0, 4]), 0), *_scales_and_minimums(b)
+    return _q4_or_5(_signed(_bits(b[:, 16:], 32, [0, 4]), 0), b)
 
 
 def _q5_k(b: Bytes) -> _Parts:
     high = _bits(b[:, 16:48], 32, list(range(8))) << np.uint8(4)
-    return _signed(_bits(b[:, 48:], 32, [0, 4]) | high, 0), *_scales_and_minimums(b)
+    return _q4_or_5(_signed(_bits(b[:, 48:], 32, [0, 4]) | high, 0), b)
 
 
 def _q6_k(b: Bytes) -> _Parts:
     codes = _bits(b[:, :128], 64, [0, 4]) | _bits(b[:, 128:192], 32, [0, 2, 4, 6]) << np.uint8(4)
-    scales = np.ascontiguousarray(b[:, 192:208]).view(np.int8).astype(np.float32)
-    return _signed(codes, 32), _half(b, 208) * scales, None
+    scales = np.ascontiguousarray(b[:, 192:208]).view(np.int8)
+    return _Parts(_signed(codes, 32), _half(b, 208), scales=_floats(scales))
 
 
 # kind: columns per group, lowest and highest code, how a block is taken apart

@@ -4,16 +4,17 @@
 1152
 >>> unpack(data, "q4g32", rows, inputs)              # float32 [rows, inputs]
 
-A quantised format is ``q<bits>g<group>[m][.f32][.a16]``: 4, 6 or 8 bits, groups of 16 or 32 inputs
-that share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32 with
-``.f32``. A weight is ``scale * (code - zero) + minimum``. ``.a16`` changes no byte: it asks for
-activations of twice the bits, for weights whose own error is so small that activations of 8 bits
-would add more to it. In ``q4g32c`` a group has a centre instead, and all numbers but one of a row
-are whole: a weight is ``unit * (scale * (code - 8) + centre * 2 ** shift)``, with scales of 0 to
-255 and centres of -128 to 127, and an fp32 unit and a shift of 0 to 7 for each row. ``f32``,
-``f16`` and ``bf16`` are stored as they are. The layout of the bytes is described in
-``runtime/kernels/packed.h``, which parses the same strings; `penlight.quantize.pack` makes the
-bytes.
+A quantised format is ``q<bits>g<group>[m][.f32|.k][.a16]``: 4, 6 or 8 bits, groups of 16 or 32
+inputs that share a scale; ``m`` adds a minimum to each group; scales and minimums are fp16, or fp32
+with ``.f32``. With ``.k``, as in GGUF's K kinds, both are whole numbers from -128 to 127 of fp16
+units, which 256 inputs of a row share. A weight is ``scale * (code - zero) + minimum``. ``.a16``
+changes no byte: it asks for activations of twice the bits, for weights whose own error is so small
+that activations of 8 bits would add more to it. In ``q4g32c`` a group has a centre instead, and all
+numbers but one of a row are whole: a weight is ``unit * (scale * (code - 8) + centre * 2 **
+shift)``, with scales of 0 to 255 and centres of -128 to 127, and an fp32 unit and a shift of 0 to 7
+for each row. ``f32``, ``f16`` and ``bf16`` are stored as they are. The layout of the bytes is
+described in ``runtime/kernels/packed.h``, which parses the same strings; `penlight.quantize.pack`
+makes the bytes.
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ Floats: TypeAlias = NDArray[np.float32]
 ROWS = 32
 """Rows (outputs) of one block; the last block of a matrix is filled up."""
 
+RUN = 256
+"""Inputs that share a unit of scales, and one of minimums, with ``.k``."""
+
 _FLOATS = {"f32": 4, "f16": 2, "bf16": 2}
-_QUANTISED = re.compile(r"q(4|6|8)g(16|32)(m?)(\.f32)?(\.a16)?")
+_QUANTISED = re.compile(r"q(4|6|8)g(16|32)(m?)(\.f32|\.k)?(\.a16)?")
 _CENTRED = "q4g32c"
 
 
@@ -48,6 +52,8 @@ class PackedFormat:
     group: int
     minimum: bool = False
     wide: bool = False
+    runs: bool = False
+    """Whether scales and minimums are whole numbers of units of their run (``.k``)."""
     centred: bool = False
     """Whether groups have centres, and whole numbers of a unit of their row (``q4g32c``)."""
     activation_bits: int = 7
@@ -66,13 +72,14 @@ class PackedFormat:
                 f"[format] expected q4g32c, q4g32, q8g32.a16, q8g16.f32 or the like, or f32, "
                 f"f16, bf16 but got {text!r}; choose one of these"
             )
-        bits, group, minimum, wide, double = match.groups()
+        bits, group, minimum, scales, double = match.groups()
         return cls(
             text,
             int(bits),
             int(group),
             minimum=bool(minimum),
-            wide=bool(wide),
+            wide=scales == ".f32",
+            runs=scales == ".k",
             activation_bits=14 if double else 7,
         )
 
@@ -99,12 +106,15 @@ class PackedFormat:
     @property
     def scale_nbytes(self) -> int:
         """Bytes of one scale, and of one minimum or centre."""
-        return 1 if self.centred else 4 if self.wide else 2
+        return 1 if self.centred or self.runs else 4 if self.wide else 2
 
-    @property
-    def head_nbytes(self) -> int:
-        """Bytes of a block of rows before its groups: the units, then the shifts."""
-        return ROWS * 8 if self.centred else 0
+    def units(self, inputs: int) -> int:
+        """With ``.k``, the units of a row: of scales by runs of inputs, then of minimums."""
+        return -(-inputs // RUN) * (2 if self.minimum else 1) if self.runs else 0
+
+    def head_nbytes(self, inputs: int) -> int:
+        """Bytes of a block of rows before its groups: the units, of ``q4g32c`` and the shifts."""
+        return ROWS * (8 if self.centred else 2 * self.units(inputs))
 
     @property
     def group_nbytes(self) -> int:
@@ -120,7 +130,7 @@ class PackedFormat:
 
     def block_nbytes(self, inputs: int) -> int:
         """Bytes of one block of rows."""
-        return self.head_nbytes + self.groups(inputs) * self.group_nbytes
+        return self.head_nbytes(inputs) + self.groups(inputs) * self.group_nbytes
 
     def nbytes(self, rows: int, inputs: int) -> int:
         """Bytes of a matrix of ``rows`` outputs and ``inputs`` inputs."""
@@ -143,15 +153,25 @@ def unpack(data: bytes | memoryview, format: str, rows: int, inputs: int) -> Flo
         grouped = _from_floats(flat, spec).reshape(blocks, inputs, ROWS)
         return np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1, inputs)[:rows]
     flat = flat.reshape(blocks, spec.block_nbytes(inputs))
-    head = np.ascontiguousarray(flat[:, : spec.head_nbytes])
-    flat = flat[:, spec.head_nbytes :].reshape(blocks, groups, spec.group_nbytes)
+    split = spec.head_nbytes(inputs)
+    head = np.ascontiguousarray(flat[:, :split])
+    flat = flat[:, split:].reshape(blocks, groups, spec.group_nbytes)
     quants = ROWS * spec.group * spec.bits // 8
     end = quants + ROWS * spec.scale_nbytes
     values = _codes_of(flat[:, :, :quants], spec).astype(np.float32)
     values -= spec.zero
-    values *= _scales_of(flat[:, :, quants:end], spec)[..., None]
-    if spec.minimum:
-        values += _scales_of(flat[:, :, end:], spec)[..., None]
+    scales = _scales_of(flat[:, :, quants:end], spec)
+    minimums = _scales_of(flat[:, :, end:], spec) if spec.minimum else None
+    if spec.runs:
+        runs = head.view(np.float16).reshape(blocks, -1, -(-inputs // RUN), ROWS)
+        # to [1 or 2, block, row, group]
+        by_group = runs.astype(np.float32).transpose(1, 0, 3, 2).repeat(RUN // spec.group, axis=3)
+        scales *= by_group[0, :, :, :groups]
+        if minimums is not None:
+            minimums *= by_group[1, :, :, :groups]
+    values *= scales[..., None]
+    if minimums is not None:
+        values += minimums[..., None]
     if spec.centred:  # whole numbers below 2^24: exact until the unit
         units, shifts = np.split(head.reshape(blocks, 2, ROWS, 4), 2, axis=1)
         powers = np.ldexp(np.float32(1), shifts.view(np.int32).reshape(blocks, ROWS, 1) & 7)
@@ -181,7 +201,9 @@ def _codes_of(quants: Bytes, spec: PackedFormat) -> Codes:
 def _scales_of(data: NDArray[np.uint8 | np.int8], spec: PackedFormat) -> Floats:
     """[block, group, bytes] to [block, row, group]."""
     scales = np.ascontiguousarray(data)
-    if not spec.centred:
+    if spec.runs:
+        scales = scales.view(np.int8)
+    elif not spec.centred:
         scales = scales.view(np.float32 if spec.wide else np.float16)
     return scales.transpose(0, 2, 1).astype(np.float32)
 

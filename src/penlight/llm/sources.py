@@ -30,20 +30,19 @@ SCHEMES: dict[str, str] = {
 }
 _FORMATS = {"q4": "q4g32c", "q6": "q6g16", "q8": "q8g32", "bf16": "bf16", "f32": "f32"}
 
-# What carries a GGML kind over exactly. Kinds of 5 bits take 6; the K kinds' scales are
-# products that only float32 holds (of 6 bits by fp16 of each 256 inputs, not of each row, so that
-# `q4g32c` cannot hold them). Activations of 16 bits, so that what is kept is the answers too.
+# What carries a GGML kind over exactly. Kinds of 5 bits take 6, those of 2 and 3 take 4.
+# Activations of 16 bits, so that what is kept is the answers too.
 _KEPT = {
     "q4_0": "q4g32.a16",
     "q4_1": "q4g32m.a16",
     "q5_0": "q6g32.a16",
     "q5_1": "q6g32m.a16",
     "q8_0": "q8g32.a16",
-    "q2_k": "q4g16m.f32.a16",
-    "q3_k": "q4g16.f32.a16",
-    "q4_k": "q4g32m.f32.a16",
-    "q5_k": "q6g32m.f32.a16",
-    "q6_k": "q6g16.f32.a16",
+    "q2_k": "q4g16m.k.a16",
+    "q3_k": "q4g16.k.a16",
+    "q4_k": "q4g32m.k.a16",
+    "q5_k": "q6g32m.k.a16",
+    "q6_k": "q6g16.k.a16",
     "float64": "f32",
     "float32": "f32",
     "float16": "f16",
@@ -119,7 +118,11 @@ class KeptSource:
         def make(first: int, end: int) -> memoryview:
             part = self.tensor.raw_quantised(first, end)
             codes = part.codes.view(np.uint8) + np.uint8(zero)  # modulo 256, and back in range
-            (block,) = pack(codes, part.scales, part.minimums, self.format)
+            if part.factors is None:
+                (block,) = pack(codes, part.scales, part.minimums, self.format)
+            else:
+                units, scales, minimums = part.factors
+                (block,) = pack(codes, scales, minimums, self.format, units)
             return block
 
         yield from in_blocks(make, rows, inputs)

@@ -42,8 +42,9 @@ def pack(
     ``codes`` [rows, inputs] are unsigned (a weight is ``scale * (code - zero) + minimum``),
     ``scales`` and ``minimums`` [rows, groups] are rounded to what the format stores. ``q4g32c``
     takes whole scales, 0 to 255, its centres, -128 to 127, as ``minimums``, and the ``units`` and
-    ``shifts`` [rows] of its rows. Raises `UnsupportedError` where shapes, minimums or units do not
-    fit the format.
+    ``shifts`` [rows] of its rows. A format with ``.k`` takes whole scales and minimums, -128 to
+    127, and ``units`` [rows, units of a row], those of scales before those of minimums. Raises
+    `UnsupportedError` where shapes, minimums or units do not fit the format.
     """
     spec = PackedFormat.parse(format)
     rows, inputs = codes.shape
@@ -60,8 +61,14 @@ def pack(
             f"[pack] expected minimums {list(expected)} but got {list(minimums.shape)}"
         )
     given = [None if array is None else list(array.shape) for array in (units, shifts)]
-    if given != ([[rows], [rows]] if spec.centred else [None, None]):
-        wanted = f"units and shifts [{rows}]" if spec.centred else "no units or shifts"
+    wanted = "no units or shifts"
+    shapes: list[list[int] | None] = [None, None]
+    if spec.centred:
+        wanted, shapes = f"units and shifts [{rows}]", [[rows], [rows]]
+    elif spec.runs:
+        shape = [rows, spec.units(inputs)]
+        wanted, shapes = f"units {shape} and no shifts", [shape, None]
+    if given != shapes:
         raise UnsupportedError(
             f"[pack] expected {wanted} for {format} but got {given[0]} and {given[1]}"
         )
@@ -86,21 +93,6 @@ def pack_values(values: Floats, format: str) -> memoryview:
     if missing:
         values = np.pad(values, ((0, 0), (0, missing)))
     return _pack_block(quantize_rows(values, spec), spec).data
-
-
-def exact_format(group: int, low: int, high: int, minimums: bool, wide: bool) -> str:
-    """The smallest format that carries a quantised matrix over exactly.
-
-    Its weights are ``scale * code + minimum`` (or without a minimum) by groups of ``group`` inputs,
-    with codes from ``low`` to ``high``; ``wide`` if scales are exact in float32 only. Add the
-    format's ``zero`` to the codes to pack them. Raises `UnsupportedError` where there is none.
-    """
-    for bits in (4, 6, 8):
-        text = f"q{bits}g{group}{'m' if minimums else ''}{'.f32' if wide else ''}"
-        zero = PackedFormat.parse(text).zero
-        if low + zero >= 0 and high + zero < 1 << bits:
-            return text
-    raise UnsupportedError(f"[pack] expected codes within 8 bits but got {low} to {high}")
 
 
 @dataclass
@@ -170,12 +162,15 @@ def _pack_block(q: Quantized, spec: PackedFormat) -> Bytes:
     rows, inputs = q.codes.shape
     blocks, groups = -(-rows // ROWS), spec.groups(inputs)
     whole = np.empty((blocks, spec.block_nbytes(inputs)), dtype=np.uint8)
+    head = spec.head_nbytes(inputs)
     if q.units is not None and q.shifts is not None:
-        half = spec.head_nbytes // 2
+        half = head // 2
         for at, numbers in ((0, q.units), (half, q.shifts)):
             filled = np.pad(numbers, (0, blocks * ROWS - rows)).reshape(blocks, ROWS)
             whole[:, at : at + half].view(numbers.dtype)[...] = filled
-    out = whole[:, spec.head_nbytes :].reshape(blocks, groups, spec.group_nbytes)
+    elif q.units is not None:
+        whole[:, :head] = _scale_bytes(q.units, blocks, np.float16).reshape(blocks, head)
+    out = whole[:, head:].reshape(blocks, groups, spec.group_nbytes)
     quants = ROWS * spec.group * spec.bits // 8
     # Codes past the last input or row have scale, minimum or activation zero: any code will do.
     full = _fill(q.codes, blocks * ROWS, groups * spec.group)
@@ -184,10 +179,11 @@ def _pack_block(q: Quantized, spec: PackedFormat) -> Bytes:
     quads = np.ascontiguousarray(words).view(np.uint32)[..., 0]  # four bytes move as one
     out[:, :, :quants].view(np.uint32).reshape(target.shape[:-1])[...] = quads.transpose(0, 2, 3, 1)
     end = quants + ROWS * spec.scale_nbytes
-    wide = np.float32 if spec.wide else np.float16
-    out[:, :, quants:end] = _scale_bytes(q.scales, blocks, np.uint8 if spec.centred else wide)
+    whole_numbers = spec.centred or spec.runs
+    least = np.int8 if whole_numbers else np.float32 if spec.wide else np.float16
+    out[:, :, quants:end] = _scale_bytes(q.scales, blocks, np.uint8 if spec.centred else least)
     if q.minimums is not None:
-        out[:, :, end:] = _scale_bytes(q.minimums, blocks, np.int8 if spec.centred else wide)
+        out[:, :, end:] = _scale_bytes(q.minimums, blocks, least)
     return whole.reshape(-1)
 
 

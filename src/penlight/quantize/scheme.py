@@ -32,7 +32,8 @@ class Quantized(NamedTuple):
 
     ``codes`` uint8 [rows, inputs]; ``scales`` and ``minimums`` (None for a format without) float32
     [rows, groups]. In ``q4g32c`` the minimums are centres; they and the scales are whole, and rows
-    have ``units`` float32 [rows] and ``shifts`` int32 [rows].
+    have ``units`` float32 [rows] and ``shifts`` int32 [rows]. With ``.k`` scales and minimums are
+    whole, and ``units`` float32 [rows, units of a row].
     """
 
     codes: Codes
@@ -49,6 +50,11 @@ def quantize_rows(values: Floats, format: PackedFormat) -> Quantized:
     without: from the largest magnitude. Raises `UnsupportedError` for values that are not finite.
     """
     rows, inputs = values.shape
+    if format.runs:
+        raise UnsupportedError(
+            f"[quantize] expected a format that floats are rounded to but got {format.text}, which "
+            "only holds what GGUF files bring; choose q4g32c, q6g16 or the like"
+        )
     if inputs % format.group:
         raise UnsupportedError(
             f"[quantize] expected a multiple of {format.group} inputs but got {inputs}; pad them"
