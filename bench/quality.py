@@ -442,7 +442,8 @@ class Report:
             "",
             "SmolLM2's float values lie on the grid of Q4_1, 16 levels from each group's minimum",
             "to its maximum: symmetric levels miss it and round them a second time, levels with a",
-            "centre or a minimum meet it. The row with noise shows values that lie on no grid.",
+            "centre or a minimum meet it. That is why `q6`, whose levels are symmetric, is farther",
+            "from this model than `q4`. The row with noise shows values that lie on no grid.",
         ]
 
 
