@@ -41,6 +41,8 @@ KINDS = {  # how many bytes of scales a block begins with, or where they are
     "Q5_K": (0, 2),
     "Q6_K": (208,),
 }
+# Bits a weight takes beyond its own, where quants of 2, 3 or 5 bits take 4 or 6.
+WIDENED = {"Q2_K": 2.5, "Q3_K": 1.125, "Q5_0": 1.0, "Q5_1": 1.0, "Q5_K": 1.125}
 FEW = 16  # tokens that attend in float32
 MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
@@ -69,6 +71,10 @@ def test_a_gguf_kind_is_carried_over_exactly(kind: str, tmp_path: Path) -> None:
         linears, (embedding,) = linear_weights(file), calls(file, "penlight::embedding")
         assert len(linears) == len(MATRICES) + 1
         assert len(calls(file, "penlight::attention")) == 1  # in float32, as what is kept deserves
+        elements, nbytes = gguf.GGML_QUANT_SIZES[number]
+        for _, text in linears:
+            bits = PackedFormat.parse(text).nbytes(32, 256) / (32 * 256 / 8)
+            assert bits <= 8 * nbytes / elements + WIDENED.get(kind, 0.125)
         names = [*(f"blk.0.{name}.weight" for name in MATRICES), "output.weight"]
         found = dict(zip(names, linears, strict=True))
         found["token_embd.weight"] = (embedding[1], embedding[2].string_val)
