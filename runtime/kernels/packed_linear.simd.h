@@ -36,6 +36,14 @@ int64_t rows_of(const PackedProduct& p, int64_t index, int64_t tokens) {
     return columns <= packed_few ? packed_rows : packed_vectors * lanes;
 }
 
+// The groups of inputs that a tile goes through at once, behind those before them. The first tile
+// of a block, if it takes its rows in turn, does so every packed_part groups: the block is read in
+// order then, and what it asks for comes while the other rows are computed.
+struct Part {
+    int64_t begin, end;
+};
+constexpr int64_t packed_part = 2, float_group = 32;
+
 #include "packed_quantize.simd.h"
 
 #include "packed_prefetch.simd.h"
@@ -66,10 +74,11 @@ PENLIGHT_INLINE void add_minimums(const uint8_t* minimums, int size, int64_t row
     }
 }
 
-// out[T][vectors * lanes] for the rows of a block from `row` on
+// out[T][vectors * lanes] for the rows of a block from `row` on; of the parts before, if any, it
+// holds the sums
 template <int Bits, int Group, int Planes, int T>
 void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
-                    const std::byte* tile, float* out) {
+                    const std::byte* tile, Part part, float* out) {
     constexpr int vectors = vectors_of<T * Planes>;
     const PackedFormat& f = p.format;
     const int64_t groups = f.groups(p.inputs), group_bytes = f.group_bytes();
@@ -83,13 +92,18 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
     // Of group g: where the units of its run lie.
     const auto units_at = [](int64_t g) { return g * Group / packed_run * packed_rows * 2; };
     const uint8_t* next_block = asked_by(p, row, tile, quants);
-    const std::byte* x = tile;
+    quants += part.begin * group_bytes;
+    const std::byte* x = tile + part.begin * record_bytes;
     // Minimums are met on the way where registers are enough, else on a second one.
-    constexpr bool one_way = (Planes + 2) * T * vectors <= packed_registers - 8;
+    constexpr bool fits = (Planes + 2) * T * vectors <= packed_registers - 8;
+    const bool ends = part.end == groups, one_way = fits && minimum && !part.begin && ends;
     V sum[T][vectors], low[T][vectors];
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < vectors; v++) sum[t][v] = low[t][v] = vzero();
-    for (int64_t g = 0; g < groups; g++, quants += group_bytes, x += record_bytes) {
+        for (int v = 0; v < vectors; v++) {
+            sum[t][v] = part.begin ? vload(out + (t * vectors + v) * lanes) : vzero();
+            low[t][v] = vzero();
+        }
+    for (int64_t g = part.begin; g < part.end; g++, quants += group_bytes, x += record_bytes) {
         const float* scale = reinterpret_cast<const float*>(x + T * Planes * Group);
         const int32_t* correction = reinterpret_cast<const int32_t*>(scale + T);
         I acc[Planes * T][vectors];  // the high plane first
@@ -118,12 +132,13 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
                 sum[t][v] = vfma(scaled, w, sum[t][v]);
             }
         }
-        if (one_way && minimum)
+        if (fits && one_way)
             add_minimums<T>(minimums + g * group_bytes, scale_size, row,
                             units_of_minimums + units_at(g), scale + 2 * T, low);
     }
     x = tile + T * (Planes * Group + 8);  // the scaled sums
-    for (int64_t g = one_way || !minimum ? groups : 0; g < groups; g++, x += record_bytes)
+    const bool second_way = minimum && ends && !one_way;
+    for (int64_t g = second_way ? 0 : groups; g < groups; g++, x += record_bytes)
         add_minimums<T>(minimums + g * group_bytes, scale_size, row,
                         units_of_minimums + units_at(g), reinterpret_cast<const float*>(x), low);
     for (int t = 0; t < T; t++)
@@ -133,10 +148,11 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
 
 template <int Group, int Planes, int T>
 void quantized_tile_of(const PackedProduct& p, const uint8_t* block, int64_t row,
-                       const std::byte* tile, float* out) {
-    if (p.format.bits == 4) return quantized_tile<4, Group, Planes, T>(p, block, row, tile, out);
-    if (p.format.bits == 6) return quantized_tile<6, Group, Planes, T>(p, block, row, tile, out);
-    quantized_tile<8, Group, Planes, T>(p, block, row, tile, out);
+                       const std::byte* tile, Part part, float* out) {
+    const int bits = p.format.bits;
+    if (bits == 4) return quantized_tile<4, Group, Planes, T>(p, block, row, tile, part, out);
+    if (bits == 6) return quantized_tile<6, Group, Planes, T>(p, block, row, tile, part, out);
+    quantized_tile<8, Group, Planes, T>(p, block, row, tile, part, out);
 }
 
 PENLIGHT_INLINE V load_up_to(const float* p, int64_t n) {
@@ -149,13 +165,16 @@ PENLIGHT_INLINE V vload_as(const kernels::BFloat16* p) { return vload_bfloat16(&
 
 template <class Weight, int T>
 void float_tile(const PackedProduct& p, const uint8_t* block, int64_t row, const float* x,
-                float* out) {
+                Part part, float* out) {
     constexpr int vectors = vectors_of<T>;
     V sum[T][vectors];
     for (int t = 0; t < T; t++)
-        for (int v = 0; v < vectors; v++) sum[t][v] = vzero();
-    const Weight* weight = reinterpret_cast<const Weight*>(block) + row;
-    for (int64_t k = 0; k < p.inputs; k++, weight += packed_rows) {
+        for (int v = 0; v < vectors; v++)
+            sum[t][v] = part.begin ? vload(out + (t * vectors + v) * lanes) : vzero();
+    int64_t k = part.begin * float_group, end = part.end * float_group;
+    if (end > p.inputs) end = p.inputs;
+    const Weight* weight = reinterpret_cast<const Weight*>(block) + k * packed_rows + row;
+    for (; k < end; k++, weight += packed_rows) {
         V w[vectors];
         for (int v = 0; v < vectors; v++) w[v] = vload_as(weight + v * lanes);
         for (int t = 0; t < T; t++) {
@@ -169,36 +188,36 @@ void float_tile(const PackedProduct& p, const uint8_t* block, int64_t row, const
 
 template <int Planes, int T>
 void packed_tile_of(const PackedProduct& p, const uint8_t* block, int64_t row, int64_t index,
-                    float* out) {
+                    Part part, float* out) {
     const PackedFormat& f = p.format;
     const std::byte* tile = f.quantized() ? tile_data(p, index) : nullptr;
     const float* x = p.x + index * packed_tile(p) * p.inputs;
-    if (f.dtype == PENLIGHT_FLOAT) return float_tile<float, T>(p, block, row, x, out);
-    if (f.dtype == PENLIGHT_HALF) return float_tile<kernels::Half, T>(p, block, row, x, out);
+    if (f.dtype == PENLIGHT_FLOAT) return float_tile<float, T>(p, block, row, x, part, out);
+    if (f.dtype == PENLIGHT_HALF) return float_tile<kernels::Half, T>(p, block, row, x, part, out);
     if (f.dtype == PENLIGHT_BFLOAT16)
-        return float_tile<kernels::BFloat16, T>(p, block, row, x, out);
+        return float_tile<kernels::BFloat16, T>(p, block, row, x, part, out);
     if (p.expanded) return expanded_tile<T>(p, row, tile, out);
     if (f.centred() && index == 0) return centred_tile<T, packed_whole>(p, block, row, tile, out);
     if (f.centred()) return centred_tile<T, packed_vectors>(p, block, row, tile, out);
-    if (f.group == 32) return quantized_tile_of<32, Planes, T>(p, block, row, tile, out);
-    quantized_tile_of<16, Planes, T>(p, block, row, tile, out);
+    if (f.group == 32) return quantized_tile_of<32, Planes, T>(p, block, row, tile, part, out);
+    quantized_tile_of<16, Planes, T>(p, block, row, tile, part, out);
 }
 
 template <int Planes>
 void packed_tile_any(int64_t tokens, const PackedProduct& p, const uint8_t* block, int64_t row,
-                     int64_t index, float* out) {
+                     int64_t index, Part part, float* out) {
     static_assert(packed_tiles[0] <= 6 && packed_tiles[1] <= 4 && packed_tiles[2] <= 4);
     switch (tokens) {
-        case 1: return packed_tile_of<Planes, 1>(p, block, row, index, out);
-        case 2: return packed_tile_of<Planes, 2>(p, block, row, index, out);
+        case 1: return packed_tile_of<Planes, 1>(p, block, row, index, part, out);
+        case 2: return packed_tile_of<Planes, 2>(p, block, row, index, part, out);
     }
     if constexpr (packed_tiles[Planes - 1] >= 4) {
-        if (tokens == 3) return packed_tile_of<Planes, 3>(p, block, row, index, out);
-        if (tokens == 4) return packed_tile_of<Planes, 4>(p, block, row, index, out);
+        if (tokens == 3) return packed_tile_of<Planes, 3>(p, block, row, index, part, out);
+        if (tokens == 4) return packed_tile_of<Planes, 4>(p, block, row, index, part, out);
     }
     if constexpr (packed_tiles[Planes - 1] >= 6) {
-        if (tokens == 5) return packed_tile_of<Planes, 5>(p, block, row, index, out);
-        return packed_tile_of<Planes, 6>(p, block, row, index, out);
+        if (tokens == 5) return packed_tile_of<Planes, 5>(p, block, row, index, part, out);
+        return packed_tile_of<Planes, 6>(p, block, row, index, part, out);
     }
 }
 
@@ -218,25 +237,40 @@ void store_results(const PackedProduct& p, int64_t token, int64_t tokens, int64_
     }
 }
 
+// The groups of inputs that count as such here, and how many of them a part of tile `index` has.
+int64_t groups_of(const PackedProduct& p) {
+    if (p.format.quantized()) return p.format.groups(p.inputs);
+    return (p.inputs + float_group - 1) / float_group;
+}
+int64_t part_of(const PackedProduct& p, int64_t index, int64_t step) {
+    const bool in_parts = index == 0 && step < packed_rows && !p.format.centred();
+    return in_parts ? packed_part : groups_of(p);
+}
+
 void packed_block(const PackedProduct& p, int64_t number) {
-    const int64_t bytes = p.format.block_bytes(p.inputs);
+    const int64_t bytes = p.format.block_bytes(p.inputs), groups = groups_of(p);
     const int64_t tiles = (p.tokens + packed_tile(p) - 1) / packed_tile(p);
     const uint8_t* block = p.weight + number * bytes;
     if (p.expanded) expand_block(p, block);
     for (int64_t index = 0; index < tiles; index++) {
         const int64_t token = index * packed_tile(p), tokens = tile_tokens(p, index);
-        const int64_t step = rows_of(p, index, tokens);
-        for (int64_t row = 0; row < packed_rows; row += step) {
-            const int64_t first = number * packed_rows + row;
-            if (first >= p.rows) break;
-            prefetch_results(p, token, tokens, first, step);
-            alignas(64) float values[packed_tiles[0] * packed_rows];
-            if (p.format.planes == 2)
-                packed_tile_any<2>(tokens, p, block, row, index, values);
-            else
-                packed_tile_any<1>(tokens, p, block, row, index, values);
-            store_results(p, token, tokens, first, step, values);
-        }
+        const int64_t step = rows_of(p, index, tokens), count = part_of(p, index, step);
+        alignas(64) float values[packed_tiles[0] * packed_rows];
+        Part part{0, 0};
+        do {
+            part = {part.end, part.end + count < groups ? part.end + count : groups};
+            for (int64_t row = 0; row < packed_rows; row += step) {
+                const int64_t first = number * packed_rows + row;
+                if (first >= p.rows) break;
+                if (part.begin == 0) prefetch_results(p, token, tokens, first, step);
+                float* results = values + row * tokens;
+                if (p.format.planes == 2)
+                    packed_tile_any<2>(tokens, p, block, row, index, part, results);
+                else
+                    packed_tile_any<1>(tokens, p, block, row, index, part, results);
+                if (part.end == groups) store_results(p, token, tokens, first, step, results);
+            }
+        } while (part.end < groups);
         if (p.expanded) ask_for(block + bytes + bytes * index / tiles, bytes / tiles);
     }
 }
