@@ -8,8 +8,8 @@
 
 Environments and models are made once and kept, in build/peers or the folder that PENLIGHT_PEERS
 names (25 GB with everything, of which most is torch); run again, it only measures again. The first
-time takes about an hour, most of it ExecuTorch's exporter, and up to 10 GB of memory. Names may be
-those of engines or the beginnings of contenders': `--list` shows them.
+time takes one to three hours, and up to 10 GB of memory. Names may be those of engines or the
+beginnings of contenders': `--list` shows them.
 """
 
 from __future__ import annotations
