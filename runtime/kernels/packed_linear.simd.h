@@ -132,7 +132,7 @@ void quantized_tile(const PackedProduct& p, const uint8_t* block, int64_t row,
                 sum[t][v] = vfma(scaled, w, sum[t][v]);
             }
         }
-        if (fits && one_way)
+        if (one_way)
             add_minimums<T>(minimums + g * group_bytes, scale_size, row,
                             units_of_minimums + units_at(g), scale + 2 * T, low);
     }
