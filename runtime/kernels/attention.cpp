@@ -8,6 +8,7 @@
 
 #include "cache.h"
 #include "gemm.h"
+#include "slots.h"
 
 #define PENLIGHT_TARGET_FLOAT_ONLY
 #define PENLIGHT_TARGET_WITH_BF16
@@ -78,12 +79,11 @@ Status prefill(Context& ctx, const Attention& a, Prefill task) {
         return ctx.fail("expected more scratch memory than %zu bytes; load the method again",
                         ctx.scratch_size);
     std::atomic<int64_t> next{0};
-    ctx.parallel_for(slots, 1, [&](int64_t first, int64_t last) {
-        for (int64_t s = first; s < last; s++)
-            for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
-                // The last rows see the most keys: begin with them.
-                task(a, t % a.groups, (tiles - 1 - t / a.groups) * attention_rows,
-                     reinterpret_cast<float*>(ctx.scratch()) + s * floats);
+    in_slots(ctx, slots, [&](int64_t slot, const auto& more) {
+        for (int64_t t; more() && (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+            // The last rows see the most keys: begin with them.
+            task(a, t % a.groups, (tiles - 1 - t / a.groups) * attention_rows,
+                 reinterpret_cast<float*>(ctx.scratch()) + slot * floats);
     });
     return Status::ok;
 }

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "convolution.h"
+#include "slots.h"
 
 #define PENLIGHT_TARGET_FLOAT_ONLY
 #define PENLIGHT_TARGET_SOURCE "convolution_depthwise.simd.h"
@@ -89,40 +90,36 @@ Status convolve_depthwise(Context& ctx, const ConvolutionShape& s, const Tensor&
     const StoreFunction store = store_function(Compute::f32, out.dtype);
     auto* line_of = PENLIGHT_SELECT_FLOAT(ctx.isa, depthwise_line);
     std::atomic<int64_t> next{0};
-    ctx.parallel_for(slots, 1, [&](int64_t first, int64_t last) {
-        for (int64_t slot = first; slot < last; slot++) {
-            auto* plane =
-                reinterpret_cast<float*>(ctx.scratch() + static_cast<size_t>(slot) * l.bytes);
-            float* line = plane + l.rows * s.stride[2] * l.phase_width;
-            float* taps = line + l.line;
-            DepthwisePlane p{plane,
-                             taps,
-                             {s.kernel[1], s.kernel[2]},
-                             {s.stride[1], s.stride[2]},
-                             {s.dilation[1], s.dilation[2]},
-                             s.out[2],
-                             l.phase_width};
-            for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < planes;) {
-                int64_t batch = i / s.groups, channel = i % s.groups;
-                const auto* in = static_cast<const std::byte*>(input.data);
-                fill_plane(s, l, load, item,
-                           in + (batch * s.in_strides[0] + channel * s.in_strides[1]) * item,
-                           plane);
-                for (int64_t m = 0; m < s.out_channels; m++) {
-                    int64_t o = channel * s.out_channels + m;
-                    float offset = 0;
-                    load(static_cast<const std::byte*>(weight.data) +
-                             (channel * s.weight_group + m * s.weight_out) * item,
-                         s.weight_tap, s.taps(), taps);
-                    if (bias)
-                        load(static_cast<const std::byte*>(bias->data) + o * bias->stride(0) * item,
-                             1, 1, &offset);
-                    auto* to = static_cast<std::byte*>(out.data) +
-                               (batch * s.out_strides[0] + o * s.out_strides[1]) * item;
-                    for (int64_t oy = 0; oy < s.out[1]; oy++) {
-                        line_of(p, oy, offset, line);
-                        store(line, s.out_strides[4], s.out[2], to + oy * s.out_strides[3] * item);
-                    }
+    in_slots(ctx, slots, [&](int64_t slot, const auto& more) {
+        auto* plane = reinterpret_cast<float*>(ctx.scratch() + static_cast<size_t>(slot) * l.bytes);
+        float* line = plane + l.rows * s.stride[2] * l.phase_width;
+        float* taps = line + l.line;
+        DepthwisePlane p{plane,
+                         taps,
+                         {s.kernel[1], s.kernel[2]},
+                         {s.stride[1], s.stride[2]},
+                         {s.dilation[1], s.dilation[2]},
+                         s.out[2],
+                         l.phase_width};
+        for (int64_t i; more() && (i = next.fetch_add(1, std::memory_order_relaxed)) < planes;) {
+            int64_t batch = i / s.groups, channel = i % s.groups;
+            const auto* in = static_cast<const std::byte*>(input.data);
+            fill_plane(s, l, load, item,
+                       in + (batch * s.in_strides[0] + channel * s.in_strides[1]) * item, plane);
+            for (int64_t m = 0; m < s.out_channels; m++) {
+                int64_t o = channel * s.out_channels + m;
+                float offset = 0;
+                load(static_cast<const std::byte*>(weight.data) +
+                         (channel * s.weight_group + m * s.weight_out) * item,
+                     s.weight_tap, s.taps(), taps);
+                if (bias)
+                    load(static_cast<const std::byte*>(bias->data) + o * bias->stride(0) * item, 1,
+                         1, &offset);
+                auto* to = static_cast<std::byte*>(out.data) +
+                           (batch * s.out_strides[0] + o * s.out_strides[1]) * item;
+                for (int64_t oy = 0; oy < s.out[1]; oy++) {
+                    line_of(p, oy, offset, line);
+                    store(line, s.out_strides[4], s.out[2], to + oy * s.out_strides[3] * item);
                 }
             }
         }

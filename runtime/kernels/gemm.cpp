@@ -5,6 +5,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "slots.h"
+
 #define PENLIGHT_TARGET_FLOAT_ONLY
 #define PENLIGHT_TARGET_SOURCE "gemm.simd.h"
 #include "simd/for_each_target.h"
@@ -277,14 +279,12 @@ Status drive(Context& ctx, const Gemm& g, Compute c, int tile_rows, int tile_col
         return ctx.fail("expected %zu bytes of scratch memory but got %zu; load the method again",
                         slot_bytes, ctx.scratch_size);
     std::atomic<int64_t> next{0};
-    ctx.parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t s = begin; s < end; s++) {
-            std::byte* memory = ctx.scratch() + static_cast<size_t>(s) * slot_bytes;
-            typename Driver<T>::Slot slot{reinterpret_cast<T*>(memory),
-                                          reinterpret_cast<T*>(memory + p.a_bytes)};
-            for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < p.tasks;)
-                d.run(t, slot);
-        }
+    in_slots(ctx, slots, [&](int64_t s, const auto& more) {
+        std::byte* memory = ctx.scratch() + static_cast<size_t>(s) * slot_bytes;
+        typename Driver<T>::Slot slot{reinterpret_cast<T*>(memory),
+                                      reinterpret_cast<T*>(memory + p.a_bytes)};
+        for (int64_t t; more() && (t = next.fetch_add(1, std::memory_order_relaxed)) < p.tasks;)
+            d.run(t, slot);
     });
     return Status::ok;
 }

@@ -1,9 +1,9 @@
 #include "linear.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "rms_norm.h"
+#include "slots.h"
 
 namespace penlight::kernels {
 namespace {
@@ -62,65 +62,6 @@ int64_t most_tokens(const Tensor& x) {
     for (int32_t d = 0; d + 1 < x.rank; d++)
         if (__builtin_mul_overflow(tokens, x.max_sizes[d], &tokens)) return -1;
     return tokens;
-}
-
-// Items 0 .. count-1 for some threads, each of which goes through a run of its own, so that what it
-// reads lies in one piece, and then takes the further half of what another has left.
-class Deal {
-  public:
-    static constexpr int64_t most_slots = 64;
-
-    Deal(int64_t count, int64_t slots) : slots_(slots) {
-        for (int64_t s = 0; s < slots; s++)
-            runs_[s].ends.store(join(count * s / slots, count * (s + 1) / slots));
-    }
-    // The next item of a slot, which is one thread's; -1: there are no more.
-    int64_t next(int64_t slot) {
-        std::atomic<uint64_t>& own = runs_[slot].ends;
-        uint64_t ends = own.load(relaxed);
-        while (left(ends) > 0)
-            if (own.compare_exchange_weak(ends, ends + 1, relaxed)) return first(ends);
-        for (int64_t s = 1; s < slots_; s++) {
-            std::atomic<uint64_t>& other = runs_[(slot + s) % slots_].ends;
-            ends = other.load(relaxed);
-            while (left(ends) > 0) {
-                const int64_t last = first(ends) + left(ends), middle = last - (left(ends) + 1) / 2;
-                if (!other.compare_exchange_weak(ends, join(first(ends), middle), relaxed))
-                    continue;
-                own.store(join(middle + 1, last), relaxed);
-                return middle;
-            }
-        }
-        return -1;
-    }
-
-  private:
-    static constexpr auto relaxed = std::memory_order_relaxed;
-    // The first item in the low half, the one behind the last in the high half.
-    static uint64_t join(int64_t first, int64_t last) {
-        return static_cast<uint64_t>(last) << 32 | static_cast<uint64_t>(first);
-    }
-    static int64_t first(uint64_t ends) { return static_cast<int64_t>(ends & UINT32_MAX); }
-    static int64_t left(uint64_t ends) { return static_cast<int64_t>(ends >> 32) - first(ends); }
-
-    struct alignas(64) Run {
-        std::atomic<uint64_t> ends;
-    };
-    Run runs_[most_slots];
-    int64_t slots_;
-};
-
-// item(slot, i) for each i below `count`, with a slot, below `slots`, to each thread.
-template <class Item> void deal_out(Context& ctx, int64_t count, int64_t slots, const Item& item) {
-    if (slots == 1 || count > UINT32_MAX) {
-        for (int64_t i = 0; i < count; i++) item(0, i);
-        return;
-    }
-    Deal deal(count, slots);
-    ctx.parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t slot = begin; slot < end; slot++)
-            for (int64_t i; (i = deal.next(slot)) >= 0;) item(slot, i);
-    });
 }
 
 // Ask for the beginning of a block: the processor's own prefetcher has to find each stream anew.

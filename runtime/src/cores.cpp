@@ -127,6 +127,21 @@ uint32_t processor_count() {
     return count < 1 ? 1 : static_cast<uint32_t>(count);
 }
 
+int current_processor() { return sched_getcpu(); }
+
+void leave_processor(int processor) {
+    cpu_set_t allowed, others;
+    CPU_ZERO(&allowed);
+    if (processor < 0 || processor >= CPU_SETSIZE || sched_getcpu() != processor ||
+        sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    others = allowed;
+    CPU_CLR(processor, &others);
+    // Where it is moved to, it stays when all are allowed again.
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+        sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
 uint32_t default_thread_count() {
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
@@ -154,6 +169,9 @@ uint32_t default_thread_count() {
 }
 
 #else
+
+int current_processor() { return -1; }
+void leave_processor(int) {}
 
 uint32_t default_thread_count() {
 #if defined(__APPLE__)

@@ -145,6 +145,10 @@ struct penlight_context {
         };
         penlight_parallel_for(this, count, grain, thunk, const_cast<F*>(&body));
     }
+    // For bodies that take items from each other (kernels/slots.h): whether the calling thread is
+    // to leave the rest to others, and how often one may be called.
+    bool stint_over() const;
+    int64_t visits() const;
 };
 
 namespace penlight {

@@ -15,15 +15,24 @@ namespace penlight {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // Long enough for what lies between two tokens; well under the millisecond that is promised.
 constexpr auto worker_spins = std::chrono::microseconds(300);
 // A worker that takes longer has lost its processor: sleeping lets it have this one.
 constexpr auto caller_spins = std::chrono::microseconds(200);
-// How long a late worker is set aside: a scheduler's time slice is a few milliseconds.
-constexpr auto least_rest = std::chrono::milliseconds(2),
-               most_rest = std::chrono::milliseconds(256);
-// Late again so soon after it came back: what took its processor is still there.
+// Where two share a processor, a time slice is a few milliseconds and ends at a tick, of which
+// there is one in 1 to 4 ms: who runs and sleeps for less in turns is rarely interrupted.
+constexpr auto stint = std::chrono::microseconds(500);
+constexpr Clock::duration least_rest = stint, most_rest = std::chrono::milliseconds(256);
+// How long a late worker works in stints.
+constexpr Clock::duration least_probation = std::chrono::milliseconds(2),
+                          most_probation = most_rest;
+// Late again so soon after that: what took its processor is still there.
 constexpr auto soon = std::chrono::milliseconds(40);
+constexpr auto never = Clock::time_point::max();
+// When the stint of this thread ends.
+thread_local Clock::time_point stint_end = never;
 
 uint32_t number_of(uint64_t deal) { return static_cast<uint32_t>(deal >> 32); }
 uint32_t left_of(uint64_t deal) { return static_cast<uint32_t>(deal); }
@@ -40,7 +49,6 @@ void pause() {
 
 // Whether done() came true within `time`.
 template <class Done, class Time> bool spin(const Done& done, Time time) {
-    using Clock = std::chrono::steady_clock;
     for (int i = 0; i < 64; i++) {
         if (done()) return true;
         pause();
@@ -98,14 +106,16 @@ void ThreadPool::resize(uint32_t threads) {
         while (started_ + 1 > threads) {
             Worker& worker = workers_[--started_];
             join(worker);
-            if (worker.aside.exchange(false)) aside_--;
+            if (worker.brief.exchange(false)) brief_--;
         }
     }
     while (started_ + 1 < threads) {
         Worker& worker = workers_[started_];
         worker.pool = this;
         worker.index = started_;
-        worker.rest = least_rest;
+        worker.rest = least_rest.count();
+        worker.trial = {};
+        worker.probation = least_probation;
         if (!start(worker)) break;
         started_++;
     }
@@ -121,13 +131,13 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, Body body, void* arg
         return;
     }
     const Clock::time_point begin = Clock::now();
-    if (aside_.load(std::memory_order_relaxed) != 0) recall_workers(begin);
-    if (aside_.load(std::memory_order_relaxed) + 1 >= threads) {
-        body(arg, 0, count);
-        busy_.store(false, std::memory_order_release);
-        return;
+    int64_t parts = threads * 8;
+    if (has_stints()) {
+        parts *= 8;
+        caller_on_.store(current_processor(), std::memory_order_relaxed);
+        try_workers(begin);
     }
-    int64_t unit = (count + threads * 8 - 1) / (threads * 8);
+    int64_t unit = (count + parts - 1) / parts;
     if (unit < grain) unit = grain;
     auto units = static_cast<uint32_t>((count + unit - 1) / unit);
     job_.body.store(body, std::memory_order_release);
@@ -148,7 +158,10 @@ void ThreadPool::post_job(uint32_t units) {
     uint64_t deal = number << 32 | (units - take);
     // Ordered against sleepers_, so that no worker falls asleep on a job it has not seen.
     deal_.store(deal, std::memory_order_seq_cst);
-    if (sleepers_.load(std::memory_order_seq_cst) != 0) wake_workers();
+    if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+        caller_on_.store(current_processor(), std::memory_order_relaxed);
+        wake_workers();
+    }
     due_ += units - run_chunks(deal, take);
 }
 
@@ -166,7 +179,9 @@ uint32_t ThreadPool::run_chunks(uint64_t deal, uint32_t take) {
     Body body = job_.body.load(acquire);
     void* arg = job_.arg.load(acquire);
     const int64_t count = job_.count.load(acquire), unit = job_.unit.load(acquire);
-    const uint32_t units = job_.units.load(acquire), shares = job_.shares.load(acquire);
+    const uint32_t units = job_.units.load(acquire);
+    // In a stint, small ones: it ends between two.
+    const uint32_t shares = job_.shares.load(acquire) * (stint_end == never ? 1 : 4);
     uint32_t done = 0;
     for (;;) {
         if (take > 0) {
@@ -174,6 +189,7 @@ uint32_t ThreadPool::run_chunks(uint64_t deal, uint32_t take) {
             body(arg, begin, end < count ? end : count);
             done += take;
         }
+        if (stint_over()) return done;
         // No look before the exchange: its failure brings the cache line just as well.
         do {
             if (number_of(deal) != number || left_of(deal) == 0) return done;
@@ -183,6 +199,8 @@ uint32_t ThreadPool::run_chunks(uint64_t deal, uint32_t take) {
         deal -= take;
     }
 }
+
+bool ThreadPool::stint_over() { return stint_end != never && Clock::now() >= stint_end; }
 
 // begin: when the job was opened.
 void ThreadPool::wait_for_workers(Clock::time_point begin) {
@@ -205,26 +223,27 @@ void ThreadPool::wait_for_workers(Clock::time_point begin) {
     const Clock::time_point end = Clock::now();
     if (crowded || end - idle < (idle - begin) / 2) return;
     for (uint32_t i = 0; i < started; i++)
-        if (workers_[i].late) set_aside(workers_[i], end);
+        if (workers_[i].late) shorten(workers_[i], end);
 }
 
-void ThreadPool::set_aside(Worker& worker, Clock::time_point now) {
-    worker.rest = now - worker.back < soon ? std::min<Clock::duration>(2 * worker.rest, most_rest)
-                                           : std::max<Clock::duration>(worker.rest / 4, least_rest);
-    worker.back = now + worker.rest;
-    if (!worker.aside.exchange(true)) aside_++;
-}
-
-// Lets those take part again whose time it is.
-void ThreadPool::recall_workers(Clock::time_point now) {
-    const uint32_t started = started_.load(std::memory_order_relaxed);
-    bool any = false;
-    for (uint32_t i = 0; i < started; i++) {
-        if (now < workers_[i].back || !workers_[i].aside.exchange(false)) continue;
-        aside_--;
-        any = true;
+// Has a worker that was late work in stints, or with longer rests.
+void ThreadPool::shorten(Worker& worker, Clock::time_point now) {
+    if (worker.brief.load()) {
+        worker.rest = std::min(8 * worker.rest.load(), most_rest.count());
+        return;
     }
-    if (any) wake_workers();
+    worker.probation = now - worker.trial < soon ? std::min(2 * worker.probation, most_probation)
+                                                 : std::max(worker.probation / 4, least_probation);
+    worker.trial = now + worker.probation;
+    worker.brief = true;
+    brief_++;
+}
+
+// Lets those work without stints whose time it is.
+void ThreadPool::try_workers(Clock::time_point now) {
+    const uint32_t started = started_.load(std::memory_order_relaxed);
+    for (uint32_t i = 0; i < started; i++)
+        if (now >= workers_[i].trial && workers_[i].brief.exchange(false)) brief_--;
 }
 
 // A worker has done that many units of the job and takes no more.
@@ -252,27 +271,57 @@ void* ThreadPool::work_loop(void* argument) {
     return nullptr;
 }
 
-// True with the next job, false when the worker is no longer wanted.
-bool ThreadPool::wait_for_job(const Worker& worker, uint32_t seen) {
+// True with the next job, or behind a rest with what is left of one; false when the worker is no
+// longer wanted.
+bool ThreadPool::wait_for_job(Worker& worker, uint32_t seen) {
+    Clock::time_point& until = stint_end;
     auto dismissed = [&] { return worker.index + 1 >= threads_.load(std::memory_order_relaxed); };
-    auto aside = [&] { return worker.aside.load(std::memory_order_relaxed); };
     auto arrived = [&] { return number_of(deal_.load(std::memory_order_seq_cst)) != seen; };
-    if (!crowded_.load(std::memory_order_relaxed) && !aside() && spin(arrived, worker_spins) &&
-        !aside())
-        return !dismissed();
+    if (!worker.brief.load(std::memory_order_relaxed)) {
+        until = never;
+        if (!crowded_.load(std::memory_order_relaxed) && spin(arrived, worker_spins))
+            return !dismissed();
+    } else {
+        const Clock::duration left = until == never ? Clock::duration(0) : until - Clock::now();
+        if (left.count() > 0 && spin(arrived, std::min<Clock::duration>(left, worker_spins)))
+            return !dismissed();
+        if (until == never || Clock::now() >= until) {
+            rest(worker);
+            leave_caller();
+            until = Clock::now() + stint;
+            if (arrived() || left_of(deal_.load(std::memory_order_seq_cst)) != 0)
+                return !dismissed();
+        }
+    }
     std::unique_lock lock(sleep_mutex_);
-    do {
-        // Not among the sleepers, whom each job wakes.
-        while (aside() && !dismissed()) work_came_.wait(lock);
-        sleepers_.fetch_add(1, std::memory_order_seq_cst);
-        while (!arrived() && !dismissed()) work_came_.wait(lock);
-        sleepers_.fetch_sub(1, std::memory_order_seq_cst);
-    } while (aside() && !dismissed());
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    while (!arrived() && !dismissed()) work_came_.wait(lock);
+    sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+    lock.unlock();
+    leave_caller();
+    if (until != never) until = Clock::now() + stint;
     return !dismissed();
+}
+
+// Systems like to wake a thread where its waker runs, which is where it is of no use.
+void ThreadPool::leave_caller() { leave_processor(caller_on_.load(std::memory_order_relaxed)); }
+
+void ThreadPool::rest(Worker& worker) {
+    Clock::rep rest = worker.rest.load();
+    // Longer ones only as long as it is held up; a change by the caller meanwhile stays.
+    worker.rest.compare_exchange_strong(rest, std::max(rest / 2, least_rest.count()));
+    std::unique_lock lock(sleep_mutex_);
+    work_came_.wait_for(lock, Clock::duration(rest), [&] {
+        return worker.index + 1 >= threads_.load(std::memory_order_relaxed);
+    });
 }
 
 }  // namespace penlight
 #endif
+
+bool penlight_context::stint_over() const { return penlight::ThreadPool::stint_over(); }
+
+int64_t penlight_context::visits() const { return pool && pool->has_stints() ? 64 : 1; }
 
 void penlight_parallel_for(penlight_context* context, int64_t count, int64_t grain,
                            void (*body)(void* arg, int64_t begin, int64_t end), void* arg) {

@@ -9,10 +9,10 @@
 // runs inline. Workers spin briefly after a job, to catch the next one of the same run, then sleep;
 // so does a caller whose workers keep it waiting. With more threads than processors nobody spins.
 //
-// A worker that holds up its caller for long has lost its processor to somebody else. It is then
-// set aside: the others go on without it, and it is tried again after a while, which doubles each
-// time that it is late again at once. Two threads on two cores, one of which is busy, so run about
-// as fast as one thread, where waiting for the second would run at half of that.
+// A worker that holds up its caller for long has lost its processor to somebody else. It then works
+// in stints, between which it sleeps as long, so that it never asks for more than its half of the
+// processor and is let run when it wakes; held up in a stint, it sleeps for longer. After a while,
+// which doubles each time that it is late again at once, it is tried as before.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,10 @@ namespace penlight {
 uint32_t default_thread_count();
 // Processors of any kind that this process may run on; at least 1.
 uint32_t processor_count();
+// The processor that the calling thread runs on; -1: not known.
+int current_processor();
+// Has the calling thread run on another, if that is where it runs and it may use another.
+void leave_processor(int processor);
 #if defined(__linux__)
 // Processors' worth of time that control groups allow, rounded up; UINT32_MAX without a limit.
 // groups: as /proc/self/cgroup; root: where the groups are mounted.
@@ -48,6 +52,8 @@ class ThreadPool {
     void parallel_for(int64_t count, int64_t, Body body, void* arg) {
         if (count > 0) body(arg, 0, count);
     }
+    bool has_stints() const { return false; }
+    static bool stint_over() { return false; }
 };
 #else
 class ThreadPool {
@@ -66,19 +72,24 @@ class ThreadPool {
     uint32_t threads() const { return threads_.load(std::memory_order_relaxed); }
     // body(arg, begin, end) over [0, count) in runs of at least grain items.
     void parallel_for(int64_t count, int64_t grain, Body body, void* arg);
+    // Whether any thread works in stints, and whether that of the calling one is over.
+    bool has_stints() const { return brief_.load(std::memory_order_relaxed) != 0; }
+    static bool stint_over();
 
   private:
     using Clock = std::chrono::steady_clock;
     struct Worker {
         ThreadPool* pool;
         uint32_t index;
-        uintptr_t thread;           // pthread_t, or on Windows a HANDLE
-        std::atomic<bool> working;  // takes part in a job, or looks whether it can
-        std::atomic<bool> aside;    // is to take part in none
-        // The caller's: whether it was late for the job, and when and after how long it comes back.
+        uintptr_t thread;              // pthread_t, or on Windows a HANDLE
+        std::atomic<bool> working;     // takes part in a job, or looks whether it can
+        std::atomic<bool> brief;       // is to work in stints
+        std::atomic<Clock::rep> rest;  // between two of them
+        // The caller's: whether it was late for the job, and when and after how long it is tried
+        // without stints.
         bool late;
-        Clock::time_point back;
-        Clock::duration rest;
+        Clock::time_point trial;
+        Clock::duration probation;
     };
     // What is to be done, in units of items. Read before it is known to be current, so atomic.
     struct Job {
@@ -93,12 +104,14 @@ class ThreadPool {
     static bool start(Worker& worker);
     static void join(Worker& worker);
     static void* work_loop(void* worker);
-    bool wait_for_job(const Worker& worker, uint32_t seen);
+    bool wait_for_job(Worker& worker, uint32_t seen);
+    void rest(Worker& worker);
+    void leave_caller();
     uint32_t run_chunks(uint64_t deal, uint32_t take);
     void post_job(uint32_t units);
     void wait_for_workers(Clock::time_point begin);
-    void set_aside(Worker& worker, Clock::time_point now);
-    void recall_workers(Clock::time_point now);
+    void shorten(Worker& worker, Clock::time_point now);
+    void try_workers(Clock::time_point now);
     void leave(uint32_t done);
     void wake_workers();
 
@@ -113,7 +126,8 @@ class ThreadPool {
     std::atomic<bool> caller_sleeps_{false};
     std::atomic<bool> crowded_{false};  // more threads than processors
     std::atomic<bool> busy_{false};     // a parallel_for is under way
-    std::atomic<uint32_t> aside_{0};    // workers that are set aside
+    std::atomic<uint32_t> brief_{0};    // workers that work in stints
+    std::atomic<int> caller_on_{-1};    // processor of the caller that last had need of workers
     std::mutex sleep_mutex_;
     std::condition_variable work_came_, work_done_;
     std::mutex resize_mutex_;
