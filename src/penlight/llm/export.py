@@ -29,10 +29,8 @@ from penlight.llm.tokenizer import vocabulary_table
 from penlight.program.write import Blob, DataSource
 
 if TYPE_CHECKING:
-    from torch import nn
-    from torch.export import ExportedProgram
-
     from penlight.checkpoints.source import Checkpoint
+    from penlight.models._layers import CausalLM
 
 __all__ = ["SCHEMES", "ExportReport", "export_llm"]
 
@@ -169,6 +167,7 @@ class _Job:
 
     def run(self, output: Path, digests: Callable[[], dict[str, str]]) -> ExportReport:
         from penlight import EdgeProgramManager, to_edge
+        from penlight.llm.capture import capture
         from penlight.llm.verify import verify_program
 
         begin = time.perf_counter()
@@ -176,7 +175,7 @@ class _Job:
         with _without_collection():
             model, formats, constants = self._model()
             _check_space(output, constants)
-            captured = self._capture(model)
+            captured = capture(model, self.prefill)
             begin = self._lap("capture", begin)
             self.tell("lower the graph", 0, 0)
             methods = {"forward": to_edge(captured).exported_program()}
@@ -204,7 +203,7 @@ class _Job:
         self.seconds[step] = end - begin
         return end
 
-    def _model(self) -> tuple[nn.Module, dict[str, str], dict[str, DataSource]]:
+    def _model(self) -> tuple[CausalLM, dict[str, str], dict[str, DataSource]]:
         """The packed model without data; by parameter, formats and where the bytes come from."""
         import torch
 
@@ -241,24 +240,6 @@ class _Job:
         for name in formats:
             sources.setdefault(name, sources[stored[name]])  # tied: one source, stored once
         return model, formats, sources
-
-    def _capture(self, model: nn.Module) -> ExportedProgram:
-        import torch
-        from torch._subclasses.fake_tensor import FakeTensorMode
-
-        mode = FakeTensorMode(allow_non_fake_inputs=True)
-        with mode:
-            _make_fake(model)
-            tokens = torch.zeros(1, 2, dtype=torch.int64)
-            position = torch.zeros(1, dtype=torch.int64)
-        length = torch.export.Dim("length", min=1, max=self.prefill)
-        static = torch.export.Dim.STATIC
-        with torch.no_grad():
-            return torch.export.export(
-                model,
-                (tokens, position),
-                dynamic_shapes={"tokens": {0: static, 1: length}, "input_pos": {0: static}},
-            )
 
     def _constant_methods(self) -> dict[str, Any]:
         """What ExecuTorch's language-model runners ask a program for."""
@@ -340,24 +321,3 @@ def _check_space(output: Path, constants: dict[str, DataSource]) -> None:
             f"[{output}] expected {needed / 1e6:,.0f} MB of free space but got {free / 1e6:,.0f} "
             "MB; free some, or choose another place"
         )
-
-
-def _make_fake(model: nn.Module) -> None:
-    """Give every tensor of the meta device a fake one on the CPU; shared ones stay shared."""
-    import torch
-    from torch import nn
-
-    made: dict[int, torch.Tensor] = {}
-
-    def fake(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in made:
-            empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
-            is_parameter = isinstance(tensor, nn.Parameter)
-            made[id(tensor)] = nn.Parameter(empty, requires_grad=False) if is_parameter else empty
-        return made[id(tensor)]
-
-    for module in model.modules():
-        for registry in (module._parameters, module._buffers):
-            for name, tensor in registry.items():
-                if tensor is not None and tensor.is_meta:
-                    registry[name] = fake(tensor)  # type: ignore[assignment]
