@@ -8,6 +8,7 @@ start with an underscore are helpers. Verbs are imported when they are used, so 
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 
@@ -21,4 +22,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what the terminal's encoding lacks
-    sys.exit(run_command_line(sys.argv[1:]))
+    code = run_command_line(sys.argv[1:])
+    gc.freeze()  # or the interpreter looks for cycles among all that torch and a graph have left
+    sys.exit(code)
