@@ -43,7 +43,8 @@ def capture(model: CausalLM, prefill: int) -> ExportedProgram:
     layers = list(model.layers)
     kinds = [_kind(layer) for layer in layers]
     first_of = {kind: i + 1 for i, kind in reversed([*enumerate(kinds[1:])])}
-    chosen = [0, *sorted(first_of.values())]  # never the first: what it is given may be anything's
+    # The first is no pattern for others: what it reads is not to be told from what all read.
+    chosen = [0, *sorted(first_of.values())]
     if len(chosen) == len(layers):
         return capture_whole(model, prefill)
     mode = _make_fake(model)
