@@ -17,7 +17,7 @@ namespace penlight::kernels {
 // Slots of scratch memory, of which each thread holds one while it works.
 class Slots {
   public:
-    static constexpr int64_t most = 256;
+    static constexpr int64_t most = 256;  // threads of a pool
 
     explicit Slots(int64_t count) : count_(count) {}
     // -1: all are held.

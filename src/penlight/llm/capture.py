@@ -155,12 +155,10 @@ class _Repetition:
         specs = self._copy_inputs()
         for node in head:
             self._copy(node, self.copies)
-        stream: Node | None = None
-        for layer, place in enumerate(self.places):
-            copies = self._copy_layer(blocks[place], layer, place, stream)
-            stream = copies[blocks[place].after]
-            if layer + 1 == len(self.places):
-                self.copies[blocks[-1].after] = stream
+        stream = self._copy_layer(blocks[0], 0, 0, None)
+        for layer, place in enumerate(self.places[1:], 1):
+            stream = self._copy_layer(blocks[place], layer, place, stream)
+        self.copies[blocks[-1].after] = stream
         for node in tail:
             self._copy(node, self.copies)
         return self._finish(specs)
@@ -226,9 +224,8 @@ class _Repetition:
             self.tensors[path] = made
             yield replace(spec, arg=_argument(made), target=path)
 
-    def _copy_layer(
-        self, block: _Block, layer: int, place: int, stream: Node | None
-    ) -> dict[Node, Node]:
+    def _copy_layer(self, block: _Block, layer: int, place: int, stream: Node | None) -> Node:
+        """Gives what the layer hands on; stream: what the one before does."""
         copies = dict(self.copies)
         if block.before is not None and stream is not None:
             copies[block.before] = stream
@@ -241,7 +238,7 @@ class _Repetition:
                 _LAYER.sub(f"layers.{layer}", key): (_LAYER.sub(f"layers.{layer}", path), kind)
                 for key, (path, kind) in stack.items()
             }
-        return copies
+        return copies[block.after]
 
     def _copy(self, node: Node, copies: dict[Node, Node]) -> Node:
         copies[node] = self.graph.node_copy(node, copies.__getitem__)
